@@ -266,7 +266,7 @@ class Manager:
     def report(self, secret: str, port: int) -> bool:
         """A launcher says where its Jupyter listens."""
         attempt = self._registry.waiting_for_report(secret)
-        if attempt is None or not 0 < port < 65536:
+        if attempt is None or not 0 <= port < 65536:
             return False
         self._supervisor.feed_soon(attempt, life.PortReported(port))
         return True
@@ -301,7 +301,8 @@ def describe(attempt: Attempt, health: SchedulerHealth, at_least: int = 0) -> Pr
     """Put one attempt's present into words."""
     percent = max(
         at_least,
-        _PERCENT.get(attempt.state, 100) + (20 if attempt.port and attempt.state is State.STARTING else 0),
+        _PERCENT.get(attempt.state, 100)
+        + (20 if attempt.port is not None and attempt.state is State.STARTING else 0),
     )
     match attempt.state:
         case State.READY:
