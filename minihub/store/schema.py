@@ -25,6 +25,8 @@ MIGRATIONS = Path(__file__).parent / "migrations"
 # Checking reads the whole file: affordable up to this size at every start.
 _CHECKED_BYTES = 64 * 2**20
 
+_UNUSABLE = "The hub's store cannot be used. Nothing was changed."
+
 _alembic_version = Table(
     "alembic_version", MetaData(), Column("version_num", String(32), primary_key=True, nullable=False)
 )
@@ -47,13 +49,14 @@ def prepare_schema(path: Path, *, migrations: Path = MIGRATIONS, head: str = HEA
         if not found.tables:
             _create(path, head)
         elif found.revision is None:
-            raise StoreError(detail=f"{path}: not a store of minihub; move it away")
+            raise StoreError(_UNUSABLE, f"{path}: not a store of minihub; move it away")
         elif found.revision != head:
             _migrate(path, found.revision, migrations)
         elif missing := metadata.tables.keys() - found.tables:
             tables = ", ".join(sorted(missing))
             raise StoreError(
-                detail=f"{path}: damaged, tables are missing ({tables}); restore it from the backup"
+                _UNUSABLE,
+                f"{path}: damaged, tables are missing ({tables}); restore it from the backup"
             )
     except (SQLAlchemyError, sqlite3.Error, OSError) as error:
         raise store_error(error, path) from error
@@ -69,7 +72,7 @@ def _look(path: Path) -> _Found:
         if path.stat().st_size <= _CHECKED_BYTES:
             (verdict,) = connection.execute("PRAGMA quick_check(1)").fetchone()
             if verdict != "ok":
-                raise StoreError(detail=f"{path}: damaged ({verdict}); restore it from the backup")
+                raise StoreError(_UNUSABLE, f"{path}: damaged ({' '.join(verdict.split())}); restore it from the backup")
         if "alembic_version" not in tables:
             return _Found(None, tables)
         row = connection.execute("SELECT version_num FROM alembic_version").fetchone()
@@ -98,7 +101,8 @@ def _migrate(path: Path, revision: str, migrations: Path) -> None:
     known = {script.revision for script in ScriptDirectory.from_config(config).walk_revisions()}
     if revision not in known:
         raise StoreError(
-            detail=f"{path}: made by a newer minihub (schema {revision}, newest known here {max(known)}). "
+            _UNUSABLE,
+            f"{path}: made by a newer minihub (schema {revision}, newest known here {max(known)}). "
             "Upgrade minihub, or restore the store of before the upgrade."
         )
 
@@ -107,7 +111,7 @@ def _migrate(path: Path, revision: str, migrations: Path) -> None:
         try:
             command.upgrade(config, "head")
         except CommandError as error:
-            raise StoreError(detail=f"{path}: cannot be brought up to date: {error}") from error
+            raise StoreError(_UNUSABLE, f"{path}: cannot be brought up to date: {error}") from error
 
     _in_transaction(path, upgrade)
     log.info("store brought up to date: %s (was schema %s)", path, revision)
