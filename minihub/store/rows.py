@@ -64,7 +64,7 @@ class TokenRow:
     scopes: tuple[str, ...]
     created_at: float
     expires_at: float
-    last_used: float | None = None
+    last_used_at: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

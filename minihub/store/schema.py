@@ -55,8 +55,7 @@ def prepare_schema(path: Path, *, migrations: Path = MIGRATIONS, head: str = HEA
         elif missing := metadata.tables.keys() - found.tables:
             tables = ", ".join(sorted(missing))
             raise StoreError(
-                _UNUSABLE,
-                f"{path}: damaged, tables are missing ({tables}); restore it from the backup"
+                _UNUSABLE, f"{path}: damaged, tables are missing ({tables}); restore it from the backup"
             )
     except (SQLAlchemyError, sqlite3.Error, OSError) as error:
         raise store_error(error, path) from error
@@ -72,7 +71,9 @@ def _look(path: Path) -> _Found:
         if path.stat().st_size <= _CHECKED_BYTES:
             (verdict,) = connection.execute("PRAGMA quick_check(1)").fetchone()
             if verdict != "ok":
-                raise StoreError(_UNUSABLE, f"{path}: damaged ({' '.join(verdict.split())}); restore it from the backup")
+                raise StoreError(
+                    _UNUSABLE, f"{path}: damaged ({' '.join(verdict.split())}); restore it from the backup"
+                )
         if "alembic_version" not in tables:
             return _Found(None, tables)
         row = connection.execute("SELECT version_num FROM alembic_version").fetchone()
@@ -103,7 +104,7 @@ def _migrate(path: Path, revision: str, migrations: Path) -> None:
         raise StoreError(
             _UNUSABLE,
             f"{path}: made by a newer minihub (schema {revision}, newest known here {max(known)}). "
-            "Upgrade minihub, or restore the store of before the upgrade."
+            "Upgrade minihub, or restore the store of before the upgrade.",
         )
 
     def upgrade(connection: Connection) -> None:

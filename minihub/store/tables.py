@@ -85,7 +85,7 @@ tokens = Table(
     Column("scopes", Text, nullable=False),
     Column("created_at", Double, nullable=False),
     Column("expires_at", Double, nullable=False),
-    Column("last_used", Double),
+    Column("last_used_at", Double),
 )
 
 audit = Table(

@@ -35,7 +35,7 @@ class Tokens:
                     scopes=json.dumps(row.scopes),
                     created_at=row.created_at,
                     expires_at=row.expires_at,
-                    last_used=row.last_used,
+                    last_used_at=row.last_used_at,
                 )
             )
 
@@ -61,14 +61,14 @@ class Tokens:
 
         return await self._database.read(work)
 
-    async def touch(self, last_used: Mapping[str, float]) -> None:
+    async def touch(self, last_used_at: Mapping[str, float]) -> None:
         """Note the last use of several, by id; ids that are gone are passed over."""
-        if not last_used:
+        if not last_used_at:
             return
 
         async def work(connection: AsyncConnection) -> None:
-            for token_id, when in last_used.items():
-                await connection.execute(update(tokens).where(tokens.c.id == token_id).values(last_used=when))
+            for token_id, when in last_used_at.items():
+                await connection.execute(update(tokens).where(tokens.c.id == token_id).values(last_used_at=when))
 
         await self._database.write(work)
 

@@ -88,7 +88,9 @@ async def test_close_finishes_what_was_begun(state_dir, clock):
     from minihub.store.store import Store
 
     first = await Store.open(state_dir, clock)
-    writes = [asyncio.get_running_loop().create_task(first._database.write(insert(f"n{i}"))) for i in range(9)]
+    writes = [
+        asyncio.get_running_loop().create_task(first._database.write(insert(f"n{i}"))) for i in range(9)
+    ]
     await asyncio.sleep(0)
     await first.close()
     await asyncio.gather(*writes)

@@ -17,7 +17,7 @@ from minihub.store.database import sync_engine
 from minihub.store.schema import MIGRATIONS, prepare_schema
 from minihub.store.tables import HEAD, metadata
 
-NEXT_STEP = '''
+NEXT_STEP = """
 import sqlalchemy as sa
 from alembic import op
 
@@ -27,7 +27,7 @@ down_revision = "{before}"
 def upgrade() -> None:
     op.add_column("users", sa.Column("shoe_size", sa.Integer))
     {more}
-'''
+"""
 
 
 @pytest.fixture

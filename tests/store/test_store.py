@@ -339,7 +339,9 @@ def test_a_directory_that_cannot_be_written_is_named(writable):
             state,
         )
         state.chmod(0o700)
-    assert out.startswith("opened" if writable else f"ConfigError {state}: cannot be written: Permission denied")
+    assert out.startswith(
+        "opened" if writable else f"ConfigError {state}: cannot be written: Permission denied"
+    )
 
 
 async def test_a_closed_store_says_so(state_dir, clock, attempt):

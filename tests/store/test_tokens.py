@@ -22,7 +22,7 @@ async def test_create_find_touch_delete(store):
     await store.tokens.touch({"t1": 55.0, "gone": 1.0})
     await store.tokens.touch({})
 
-    assert (await store.tokens.get_by_hash("h1")).last_used == 55.0
+    assert (await store.tokens.get_by_hash("h1")).last_used_at == 55.0
     assert (await store.tokens.delete("t1")).hash == "h1"
     assert await store.tokens.delete("t1") is None
 

@@ -85,6 +85,6 @@ def _credentials() -> None:
         sa.Column("scopes", sa.Text, nullable=False),
         sa.Column("created_at", sa.Double, nullable=False),
         sa.Column("expires_at", sa.Double, nullable=False),
-        sa.Column("last_used", sa.Double),
+        sa.Column("last_used_at", sa.Double),
     )
     op.create_index("ix_tokens_user", "tokens", ["user"])
