@@ -97,7 +97,7 @@ class Attempts:
         rows = await self._many(query.order_by(attempts.c.user, attempts.c.created_at))
         return list({row.user: row for row in rows}.values())
 
-    async def history(self, user: str | None = None, *, limit: int = 50, offset: int = 0) -> list[AttemptRow]:
+    async def history(self, user: str | None = None, limit: int = 50, offset: int = 0) -> list[AttemptRow]:
         """Past and present attempts of one user, or of all, newest first. Without secrets: not to be saved again."""
         query = select(*_COLUMNS, literal("")).order_by(*_NEWEST_FIRST).limit(limit).offset(offset)
         if user is not None:

@@ -160,7 +160,7 @@ class Database:
         except (SQLAlchemyError, sqlite3.Error, OSError) as error:
             failed = store_error(error, self._path)
             failed.__cause__ = error
-            log.error("%s", failed.detail)  # noqa: TRY400 - told in one line; the caller has the rest
+            log.error("%s", failed.detail)
         except Exception as error:  # noqa: BLE001 - a bug in `work` must reach its callers, not end the writer
             failed = error
         for write in batch:

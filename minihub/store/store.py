@@ -50,7 +50,7 @@ class Store:
         self.keys = prepared.keys
         self.hub_id = prepared.hub_id
         self.attempts = Attempts(self._database, self.keys)
-        self.users = Users(self._database)
+        self.users = Users(self._database, clock)
         self.login_sessions = Logins(self._database)
         self.tokens = Tokens(self._database)
         self.audit = Audit(self._database)

@@ -68,7 +68,9 @@ class Tokens:
 
         async def work(connection: AsyncConnection) -> None:
             for token_id, when in last_used_at.items():
-                await connection.execute(update(tokens).where(tokens.c.id == token_id).values(last_used_at=when))
+                await connection.execute(
+                    update(tokens).where(tokens.c.id == token_id).values(last_used_at=when)
+                )
 
         await self._database.write(work)
 

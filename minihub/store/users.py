@@ -10,6 +10,7 @@ from sqlalchemy import delete, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.sql import func
 
+from minihub.clock import Clock
 from minihub.store.database import Database
 from minihub.store.rows import UserRow
 from minihub.store.tables import users
@@ -20,8 +21,9 @@ _COLUMNS = (users.c.name, users.c.admin, users.c.created_at, users.c.last_seen)
 class Users:
     """Reads and writes users."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, clock: Clock) -> None:
         self._database = database
+        self._clock = clock
 
     async def seen(self, user: str, now: float, *, admin: bool) -> None:
         """Note that `user` is here."""
@@ -96,9 +98,10 @@ class Users:
         options: dict[str, Any] | None = None if text is None else json.loads(text)
         return options
 
-    async def set_last_options(self, user: str, options: Mapping[str, Any], now: float) -> None:
-        """Remember what `user` asked for; `now` is for a user not known yet."""
+    async def set_last_options(self, user: str, options: Mapping[str, Any]) -> None:
+        """Remember what `user` asked for."""
         text = json.dumps(dict(options))
+        now = self._clock.wall()
 
         async def work(connection: AsyncConnection) -> None:
             known = await connection.execute(

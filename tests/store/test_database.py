@@ -8,6 +8,7 @@ import pytest
 from sqlalchemy import text
 
 from minihub.errors import Conflict, StoreError
+from minihub.store.store import Store
 
 
 def insert(name):
@@ -85,8 +86,6 @@ async def test_a_write_whose_caller_is_cancelled_is_done_nevertheless(store):
 
 
 async def test_close_finishes_what_was_begun(state_dir, clock):
-    from minihub.store.store import Store
-
     first = await Store.open(state_dir, clock)
     writes = [
         asyncio.get_running_loop().create_task(first._database.write(insert(f"n{i}"))) for i in range(9)

@@ -63,7 +63,7 @@ def test_a_key_file_of_somebody_else_is_refused_with_the_cure(directory):
     load_keys(directory)
     os.chown(directory / "store.key", 65534, 65534)
 
-    with pytest.raises(ConfigError, match="belongs to uid 65534.*chown 0"):
+    with pytest.raises(ConfigError, match=r"belongs to uid 65534.*chown 0"):
         load_keys(directory)
 
 

@@ -7,6 +7,7 @@ import sqlite3
 from contextlib import closing
 
 import pytest
+from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
@@ -73,8 +74,6 @@ def test_head_is_the_newest_step():
 
 def test_all_steps_from_the_first_make_what_tables_py_says(path, tmp_path):
     """A store made by running every migration equals one made from the tables at once."""
-    from alembic import command
-
     config = Config()
     config.set_main_option("script_location", str(MIGRATIONS))
     config.set_main_option("path_separator", "os")

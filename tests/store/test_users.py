@@ -48,8 +48,8 @@ async def test_list_filters_pages_and_counts(store):
 
 async def test_last_options(store):
     assert await store.users.last_options("ada") is None
-    await store.users.set_last_options("ada", {"cores": 2, "account": None}, 5.0)
+    await store.users.set_last_options("ada", {"cores": 2, "account": None})
     assert await store.users.last_options("ada") == {"cores": 2, "account": None}
     await store.users.seen("ada", 6.0, admin=False)
-    await store.users.set_last_options("ada", {"cores": 4}, 7.0)
+    await store.users.set_last_options("ada", {"cores": 4})
     assert await store.users.last_options("ada") == {"cores": 4}
