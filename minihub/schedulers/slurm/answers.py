@@ -94,7 +94,7 @@ def parse_submitted(result: CommandResult) -> str:
 
 def _killed(exit_status: int) -> bool:
     """Ended by a signal or by timeout(1): sbatch may have done its work before."""
-    return exit_status == 124 or exit_status > 128
+    return exit_status == 124 or 128 < exit_status <= 192  # 255 is sbatch's own, for options it cannot read
 
 
 def _doubtful(result: CommandResult) -> SubmitDoubtful:

@@ -25,7 +25,8 @@ _PATTERNS = {
 _USER = re.compile(r"[A-Za-z_][A-Za-z0-9_.@+-]{0,255}\$?", re.ASCII)
 _TAG = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,127}", re.ASCII)
 _JOB_ID = re.compile(r"[1-9][0-9]{0,9}", re.ASCII)
-_SEPARATOR = re.compile(r"[@A-Za-z0-9]{8,64}", re.ASCII)
+# It starts with a sign that it does not hold again: text that ends like its beginning then shifts nothing.
+_SEPARATOR = re.compile(r"<[A-Za-z0-9]{8,64}>", re.ASCII)
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _LOG_PERCENT = re.compile(r"%(?!j)")
 MAX_COUNT = 1_000_000

@@ -40,7 +40,7 @@ REASONS = {
     "ReservationDeleted": "The job's reservation was deleted.",
     "ReqNodeNotAvail": "The nodes this job needs are not available now: down, drained or reserved, perhaps for maintenance.",
     "NodeDown": "A node that this job needs is down.",
-    "Nodes_required_for_job_are_DOWN": "The nodes this job needs are down, drained or reserved for jobs with a higher priority.",
+    "Nodes": "The nodes this job needs are down, drained or reserved for jobs with a higher priority.",
     "FrontEndDown": "No front end node of the cluster is available.",
     "BadConstraints": "No node can ever satisfy what the job asks for.",
     "PartitionDown": "The partition is closed for now.",
@@ -99,7 +99,10 @@ _WHAT = (
 
 
 def _plain_code(reason: str) -> str:
-    """The code without details: "ReqNodeNotAvail, UnavailableNodes:node1" is ReqNodeNotAvail."""
+    """The code without details: "ReqNodeNotAvail, UnavailableNodes:node1" is ReqNodeNotAvail.
+
+    One reason is a sentence: "Nodes required for job are DOWN, DRAINED or reserved ..."; its code is Nodes here.
+    """
     word = re.split(r"[\s,(:]", reason.strip().lstrip("("), maxsplit=1)[0]
     return word.rstrip(")")
 
@@ -162,6 +165,7 @@ REFUSALS = (
     ("Invalid account or account/partition combination", "You may not use this account, or not in this partition."),
     ("Invalid partition name specified", "There is no such partition."),
     ("Invalid qos specification", "You may not use this QOS with this account."),
+    ("CPU count per node can not be satisfied", "No node has that many cores."),
     ("Memory specification can not be satisfied", "No node has that much memory."),
     ("Requested node configuration is not available", "No node has all of what you ask for: cores, memory, GPUs together."),
     ("Invalid generic resource (gres) specification", "There is no such GPU type, or not that many on one node."),

@@ -130,7 +130,7 @@ class SlurmScheduler:
         return await self._list(user)
 
     async def _list(self, user: str | None) -> Listing:
-        separator = f"@{secrets.token_hex(6)}@"
+        separator = f"<{secrets.token_hex(6)}>"
         asked_at, began = self._clock.wall(), self._clock.monotonic()
         result = await self._runner.ask(commands.build_squeue(separator, user=user), user=user)
         took_s = self._clock.monotonic() - began
