@@ -103,6 +103,37 @@ class Audit(Protocol):
         ...
 
 
+class UserRecord(Protocol):
+    """A user the hub has seen."""
+
+    @property
+    def name(self) -> str:
+        """Canonical Unix name."""
+        ...
+
+    @property
+    def created_at(self) -> float:
+        """Wall seconds of the first login."""
+        ...
+
+    @property
+    def last_seen(self) -> float | None:
+        """Wall seconds of the last one."""
+        ...
+
+
+class Users(Protocol):
+    """The users the hub knows."""
+
+    async def get(self, user: str) -> UserRecord | None:
+        """One of them, None if never seen."""
+        ...
+
+    async def list(self, name_filter: str = "", *, offset: int = 0, limit: int = 50) -> tuple[Sequence[UserRecord], int]:
+        """Those whose name contains `name_filter`, by name; and how many there are in all."""
+        ...
+
+
 Authenticate = Callable[[str, str, str], Awaitable[str]]
 """(username as typed, password, address) -> canonical user name; raises AuthError. Does PAM, throttle and policy."""
 
@@ -117,6 +148,7 @@ class Deps:
     identity: Identity
     logins: Logins
     tokens: Tokens
+    users: Users
     csrf: Csrf
     audit: Audit
     authenticate: Authenticate

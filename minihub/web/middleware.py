@@ -12,7 +12,7 @@ from minihub.logs import request_id, user_name
 from minihub.web.client import is_secure
 from minihub.web.cookies import LANGUAGE_COOKIE, login_cookie
 from minihub.web.guard import Handler
-from minihub.web.keys import CATALOGUES, DEPS, PRINCIPAL, REQUEST_ID, TRANSLATOR, URLS
+from minihub.web.keys import CATALOGUES, DEPS, FROM_SERVER, PRINCIPAL, REQUEST_ID, TRANSLATOR, URLS
 from minihub.web.respond import error_response, hub_error_response
 
 log = logging.getLogger(__name__)
@@ -88,6 +88,8 @@ async def _resolve_login(request: web.Request) -> None:
 
 async def add_headers(request: web.Request, response: web.StreamResponse) -> None:
     """on_response_prepare: pages, errors and streams alike."""
+    if request.get(FROM_SERVER):
+        return
     headers = response.headers
     for name, value in SECURITY_HEADERS.items():
         headers.setdefault(name, value)

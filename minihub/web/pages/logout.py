@@ -24,7 +24,13 @@ async def ask(request: web.Request) -> web.Response:
         return _done(request, "", None)
     if comes_from_here(request, deps.settings.hub) and is_navigation(request) and request.method == "GET":
         return await _log_out(request)
-    return page(request, "logout.html", attempt=_live(deps.servers.get(principal.user)))
+    return confirm(request)
+
+
+def confirm(request: web.Request) -> web.Response:
+    """Ask whether logging out is meant."""
+    servers, principal = request.app[DEPS].servers, request[PRINCIPAL]
+    return page(request, "logout.html", attempt=_live(servers.get(principal.user)))
 
 
 async def submit(request: web.Request) -> web.Response:
