@@ -53,7 +53,9 @@ class Layout:
 
     def __post_init__(self) -> None:
         if not _NAME.fullmatch(self.name):
-            raise ValueError(f"a cluster's name is a small letter and up to 9 letters or digits, not {self.name!r}")
+            raise ValueError(
+                f"a cluster's name is a small letter and up to 9 letters or digits, not {self.name!r}"
+            )
 
     @property
     def subnet(self) -> str:
