@@ -116,6 +116,16 @@ class Layout:
         return self.hub_files / "known_hosts"
 
     @property
+    def hub_state(self) -> Path:
+        """The state directory that configs/dev-cluster.toml names."""
+        return self.hub_files / "state"
+
+    @property
+    def jupyter(self) -> Path:
+        """A link to the directory with `jupyter`, so that settings need not know where that is."""
+        return self.directory / "jupyter"
+
+    @property
     def facts(self) -> Path:
         """cluster.json, 0600: addresses, paths and passwords for the tests."""
         return self.directory / "cluster.json"

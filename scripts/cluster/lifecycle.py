@@ -61,6 +61,7 @@ def up(layout: Layout, *, jupyter_bin: Path, extra: int) -> None:
         users.create_service_account(layout)
         users.create_host_key(layout)
         users.install_site_files(layout, CHECKOUT)
+        _link_jupyter(layout, jupyter_bin)
         _write_facts(layout, jupyter_bin, people, passwords)
         _start_daemons(layout, people)
 
@@ -96,6 +97,13 @@ def _start_daemons(layout: Layout, people: Sequence[User]) -> None:
     parts["sshd"].ensure()
     for part in nodes:
         wait_until(part.is_well, timeout_s=part.patience_s, what=f"{part.name} is well")
+
+
+def _link_jupyter(layout: Layout, jupyter_bin: Path) -> None:
+    temporary = layout.jupyter.with_suffix(".new")
+    temporary.unlink(missing_ok=True)
+    temporary.symlink_to(jupyter_bin)
+    temporary.replace(layout.jupyter)
 
 
 def _write_facts(

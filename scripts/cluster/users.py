@@ -73,7 +73,7 @@ def create_service_account(layout: Layout) -> None:
 
 
 def create_host_key(layout: Layout) -> None:
-    """Create the login node's host key and the known_hosts file that goes with it."""
+    """Create the login node's host key, the known_hosts file that goes with it, and give the hub its files."""
     key = "/etc/ssh/ssh_host_ed25519_key"
     # The machine's own key shows through the overlay: the test cluster must not speak with the machine's voice.
     own = f"{layout.private}/host-key-is-ours"
@@ -83,8 +83,11 @@ def create_host_key(layout: Layout) -> None:
         run_in(layout, "hub", ["touch", own])
     kind, public = run_in(layout, "hub", ["cat", f"{key}.pub"]).split()[:2]
     layout.known_hosts.write_text(f"login,{layout.address('login')} {kind} {public}\n")
-    run_in(layout, "hub", ["chown", "-R", f"{SERVICE_USER}:{SERVICE_USER}", str(layout.hub_files)])
     layout.known_hosts.chmod(0o644)
+    layout.hub_state.mkdir(mode=0o700, exist_ok=True)
+    ours = [layout.user_ca, layout.service_key, *(layout.hub_files.glob("*.pub")), layout.known_hosts, layout.hub_state]
+    owner = f"{SERVICE_USER}:{SERVICE_USER}"
+    run_in(layout, "hub", ["chown", owner, str(layout.hub_files), *map(str, ours)])
 
 
 def install_site_files(layout: Layout, checkout: Path) -> None:
