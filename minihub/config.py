@@ -1,0 +1,366 @@
+"""TOML file + environment -> one typed `Settings`. Touches files and the environment, nothing else.
+
+Every key has a default, a unit in its name where one is needed, and a description that `minihub config --reference`
+prints. An unknown key or a bad value is a ConfigError that names the key and suggests the right one.
+Environment: MINIHUB_SECTION__KEY (MINIHUB_HUB__PORT=9000) overrides the file; lists and booleans are TOML text.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from minihub.errors import ConfigError
+
+ENVIRONMENT_PREFIX = "MINIHUB_"
+
+Seconds = Annotated[float, Field(gt=0)]
+
+
+class Section(BaseModel):
+    """A table of the settings file; unknown keys are errors."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
+
+
+class HubSettings(Section):
+    """The hub itself: where it listens, what it calls itself, where its state lies."""
+
+    host: str = Field(
+        "127.0.0.1", description="Address to listen on. Beyond loopback, TLS or a front proxy is required."
+    )
+    port: int = Field(8000, ge=0, le=65535, description="Port to listen on; 0 takes a free one.")
+    base_path: str = Field(
+        "/", pattern=r"^/([A-Za-z0-9._~-]+/)*$", description="Path prefix of everything, such as /jupyter/."
+    )
+    public_url: str = Field(
+        "", description="URL that users type, if a front proxy changes it; empty: from the request."
+    )
+    callback_url: str = Field(
+        "",
+        description="URL (without path) at which compute nodes reach the hub to report their port. "
+        "Empty: made from host and port unless that is loopback. 'none': never; the report comes through Slurm's comment.",
+    )
+    trusted_proxies: tuple[str, ...] = Field(
+        (), description="Addresses or networks whose X-Forwarded-* headers are believed."
+    )
+    state_dir: str = Field(
+        "",
+        description="Directory of store, key files and hub id. Empty: XDG state directory, or /var/lib/minihub as root.",
+    )
+    runtime_dir: str = Field(
+        "", description="Directory of sockets. Empty: XDG runtime directory, or /run/minihub as root."
+    )
+    run_as: str = Field(
+        "", description="Started as root, the user as whom everything that listens runs. Empty: minihub."
+    )
+    site_name: str = Field("minihub", description="Name shown at the top of every page.")
+    help_url: str = Field("", description="Where users find help; shown on errors.")
+    status_page_url: str = Field(
+        "", description="Where the cluster's status is shown; linked when a start fails."
+    )
+    announcement: str = Field("", description="Plain text shown on top of every page.")
+    templates_dir: str = Field("", description="Directory whose templates replace ours of the same name.")
+    default_language: Literal["en", "fr"] = Field(
+        "en", description="Language where the browser asks for none we have."
+    )
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
+        "INFO", description="How much the hub logs."
+    )
+    log_json: bool = Field(default=False, description="Log JSON lines instead of text.")
+    uvloop: bool = Field(default=True, description="Use uvloop if it is installed.")
+
+
+class TlsSettings(Section):
+    """TLS in front of the hub."""
+
+    cert_file: str = Field("", description="PEM certificate chain; empty: no TLS unless self_signed.")
+    key_file: str = Field("", description="PEM key of cert_file.")
+    self_signed: bool = Field(
+        default=False, description="Make a certificate on first start, for trying it out."
+    )
+
+
+class AuthSettings(Section):
+    """Who may log in, and for how long."""
+
+    pam_service: str = Field(
+        "", description="PAM service. Empty: minihub if /etc/pam.d/minihub exists, else login."
+    )
+    pam_workers: int = Field(
+        4,
+        ge=1,
+        le=64,
+        description="Processes that ask PAM; each right password waits for none of the wrong ones.",
+    )
+    pam_timeout_s: Seconds = Field(
+        30, description="A PAM answer that takes longer is given up and its process killed."
+    )
+    allow_users: tuple[str, ...] = Field(
+        (), description="If this or allow_groups is set, only these users get in."
+    )
+    allow_groups: tuple[str, ...] = Field((), description="Unix groups whose members get in.")
+    deny_users: tuple[str, ...] = Field((), description="Users who never get in; wins over allow.")
+    deny_groups: tuple[str, ...] = Field(
+        (), description="Unix groups whose members never get in; wins over allow."
+    )
+    admin_users: tuple[str, ...] = Field((), description="Users who manage others' servers.")
+    admin_groups: tuple[str, ...] = Field((), description="Unix groups whose members do.")
+    idle_lifetime_s: Seconds = Field(
+        7 * 86400, description="A login unused for this long is over; use of the server counts."
+    )
+    absolute_lifetime_s: Seconds = Field(
+        30 * 86400, description="A login is over after this long in any case."
+    )
+    token_lifetime_s: Seconds = Field(90 * 86400, description="Longest and default life of an API token.")
+
+
+class ServersSettings(Section):
+    """How users' servers live."""
+
+    scheduler: Literal["auto", "slurm", "local"] = Field(
+        "auto", description="auto: slurm where sbatch is found or login_nodes are set, else local."
+    )
+    spawn_timeout_s: Seconds = Field(
+        300, description="From submit until the job runs; then it is cancelled: Spawn failed: Timeout."
+    )
+    start_timeout_s: Seconds = Field(120, description="From the job's start until Jupyter answers.")
+    upstream: Literal["tls", "plain"] = Field(
+        "tls", description="Hub to server over TCP: mutual TLS, or plain with a challenge."
+    )
+    via: Literal["direct", "ssh"] = Field(
+        "direct", description="How the hub reaches nodes: directly, or through the login node."
+    )
+    stop_on_logout: bool = Field(default=True, description="Log Out cancels the job.")
+    cancel_repeat_s: Seconds = Field(
+        5, description="How often a cancel is repeated until the scheduler confirms the end."
+    )
+
+
+class OptionSettings(Section):
+    """One server option on the form."""
+
+    default: Any = Field(None, description="First value.")
+    min: float | None = Field(None, description="Least value.")
+    max: float | None = Field(None, description="Greatest value; the scheduler's own limits hold besides.")
+    locked: bool = Field(default=False, description="Shown but fixed to the default.")
+    hidden: bool = Field(default=False, description="Neither shown nor accepted; the default holds.")
+    choices: tuple[str, ...] = Field((), description="If set, only these words.")
+
+
+class OptionsSettings(Section):
+    """The server options form: one table per option, such as [options.cores]."""
+
+    account: OptionSettings = Field(OptionSettings(), description="Account to be charged.")
+    qos: OptionSettings = Field(OptionSettings(hidden=True), description="Quality of service.")
+    partition: OptionSettings = Field(OptionSettings(), description="Partition.")
+    reservation: OptionSettings = Field(OptionSettings(hidden=True), description="Reservation.")
+    time_hours: OptionSettings = Field(
+        OptionSettings(default=1.0, min=0.05), description="Time limit in hours; decimals are fine."
+    )
+    cores: OptionSettings = Field(OptionSettings(default=1, min=1), description="CPU cores on one node.")
+    memory_mb: OptionSettings = Field(OptionSettings(default=2048, min=256), description="Memory in MB.")
+    gpu_type: OptionSettings = Field(OptionSettings(), description="GPU type.")
+    gpu_count: OptionSettings = Field(OptionSettings(default=0, min=0), description="Number of GPUs.")
+    interface: OptionSettings = Field(
+        OptionSettings(default="lab", choices=("lab", "notebook", "nbclassic", "terminal")),
+        description="User interface.",
+    )
+    rescue: OptionSettings = Field(
+        OptionSettings(default=False), description="Start with a clean environment."
+    )
+
+
+class JupyterSettings(Section):
+    """Jupyter on the nodes. Nothing of ours is installed there."""
+
+    bin_dir: str = Field(
+        "", description="Directory of `jupyter` on the nodes. Empty: PATH, after modules and prologue."
+    )
+    python: str = Field(
+        "", description="Jupyter's interpreter. Empty: read from the first line of `jupyter`."
+    )
+    modules: tuple[str, ...] = Field((), description="Modules to load before Jupyter starts.")
+    prologue: str = Field(
+        "", description="Shell lines to run in the job before Jupyter starts. Written by the admin."
+    )
+    env: dict[str, str] = Field({}, description="Environment variables for the server.")
+    args: tuple[str, ...] = Field((), description="More arguments for Jupyter.")
+    root_dir: str = Field("", description="Directory the file browser shows. Empty: the home directory.")
+
+
+class SlurmSettings(Section):
+    """Slurm: who asks, how, how often."""
+
+    transport: Literal["auto", "ssh", "local"] = Field(
+        "auto",
+        description="Where Slurm's commands run: on a login node, or on this host. auto: ssh if ssh.login_nodes is set.",
+    )
+    identity: Literal["auto", "certificate", "sudo", "helper"] = Field(
+        "auto",
+        description="How the hub acts as a user: short-lived ssh certificates, sudo with the minihub-job wrapper, or (transport local) the "
+        "root helper. auto: certificate over ssh; helper (as root) or the own user locally.",
+    )
+    service_user: str = Field(
+        "",
+        description="Account on the login node for the shared listing; should see all users' jobs. Empty: the hub's own user name.",
+    )
+    bin_dir: str = Field("", description="Directory of Slurm's commands. Empty: PATH.")
+    conf: str = Field("", description="SLURM_CONF for the commands; empty: Slurm's own default.")
+    wrapper: str = Field(
+        "/usr/local/libexec/minihub-job", description="Path of the sudo wrapper where the commands run."
+    )
+    command_timeout_s: Seconds = Field(20, description="A Slurm command that takes longer is ended.")
+    listing_waiting_s: Seconds = Field(2, description="Between listings while anybody waits.")
+    listing_quiet_s: Seconds = Field(30, description="Between listings in steady state.")
+    limits_refresh_s: Seconds = Field(
+        300, description="Age at which accounts, partitions and limits are read again."
+    )
+    log_path: str = Field(
+        "{home}/.minihub-%j.log", description="Job's output; {home}, {user} and Slurm's %j are filled in."
+    )
+    extra_args: tuple[str, ...] = Field(
+        (), description="More arguments for every sbatch, such as --constraint=avx2."
+    )
+    accounts: tuple[str, ...] = Field(
+        (), description="If set, only accounts matching one of these patterns (def-*) are offered."
+    )
+
+
+class SshSettings(Section):
+    """How the hub reaches login nodes."""
+
+    login_nodes: tuple[str, ...] = Field((), description="Hosts (host or host:port), tried in order.")
+    known_hosts: str = Field(
+        "",
+        description="known_hosts file. Empty: known_hosts in the state directory, then the user's, then /etc/ssh's.",
+    )
+    ca_key: str = Field("", description="Key of the user CA. Empty: user_ca in the state directory.")
+    service_key: str = Field(
+        "",
+        description="Key of the service account (sudo). Empty: service_key in the state directory; certificate: signed by the CA.",
+    )
+    certificate_lifetime_s: Seconds = Field(300, description="How long a user certificate is valid.")
+    source_address: str = Field("", description="Address list written into certificates; empty: none.")
+    connect_timeout_s: Seconds = Field(10, description="Connecting and logging in takes no longer.")
+    keepalive_s: Seconds = Field(15, description="Between keep-alive messages.")
+    idle_close_s: Seconds = Field(300, description="A user's connection unused for this long is closed.")
+    max_commands: int = Field(
+        8, ge=1, description="Commands at once on one connection (sshd's MaxSessions is 10)."
+    )
+
+
+class LocalSettings(Section):
+    """The local scheduler: servers on this very machine."""
+
+    max_cores: int = Field(0, ge=0, description="Most cores one server may ask for; 0: all of the machine.")
+    max_memory_mb: int = Field(0, ge=0, description="Most memory; 0: all of the machine.")
+    max_time_hours: float = Field(24, gt=0, description="Longest time limit.")
+    listing_s: Seconds = Field(1, description="Between looks at the processes while anybody waits.")
+
+
+class Settings(Section):
+    """All settings; one TOML table each."""
+
+    hub: HubSettings = Field(HubSettings(), description="The hub itself.")
+    tls: TlsSettings = Field(TlsSettings(), description="TLS in front.")
+    auth: AuthSettings = Field(AuthSettings(), description="Logins.")
+    servers: ServersSettings = Field(ServersSettings(), description="Users' servers.")
+    options: OptionsSettings = Field(OptionsSettings(), description="The options form.")
+    jupyter: JupyterSettings = Field(JupyterSettings(), description="Jupyter on the nodes.")
+    slurm: SlurmSettings = Field(SlurmSettings(), description="Slurm.")
+    ssh: SshSettings = Field(SshSettings(), description="Login nodes.")
+    local: LocalSettings = Field(LocalSettings(), description="The local scheduler.")
+
+    @model_validator(mode="after")
+    def _listens_safely(self) -> Settings:
+        loopback = self.hub.host in ("localhost", "::1") or self.hub.host.startswith("127.")
+        if not loopback and not (self.tls.cert_file or self.tls.self_signed or self.hub.trusted_proxies):
+            msg = "hub.host: listening beyond loopback needs tls.cert_file, tls.self_signed or hub.trusted_proxies"
+            raise ValueError(msg)
+        return self
+
+
+def settings_paths() -> list[Path]:
+    """Where a settings file is looked for, first hit wins."""
+    config_home = Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config")
+    return [Path("minihub.toml"), config_home / "minihub" / "minihub.toml", Path("/etc/minihub/minihub.toml")]
+
+
+def load_settings(path: Path | None = None, environ: Mapping[str, str] | None = None) -> Settings:
+    """Read the settings file (or the first one found, or none) and the environment.
+
+    Raises:
+        ConfigError: Unreadable file, no TOML, unknown key, bad value; with the file and key named.
+    """
+    found = path or next((p for p in settings_paths() if p.is_file()), None)
+    raw: dict[str, Any] = {}
+    if found is not None:
+        try:
+            raw = tomllib.loads(found.read_text(encoding="utf-8"))
+        except OSError as error:
+            raise ConfigError(f"{found}: cannot be read: {error.strerror}") from error
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+            raise ConfigError(f"{found}: not valid TOML: {error}") from error
+    return parse_settings(
+        _with_environment(raw, os.environ if environ is None else environ), str(found or "settings")
+    )
+
+
+def parse_settings(raw: Mapping[str, Any], source: str = "settings") -> Settings:
+    """Check a table of tables.
+
+    Raises:
+        ConfigError: One line per wrong key.
+    """
+    try:
+        return Settings.model_validate(raw)
+    except ValidationError as error:
+        lines = [_explain(problem) for problem in error.errors(include_url=False)]
+        raise ConfigError("\n".join(f"{source}: {line}" for line in lines)) from error
+
+
+def _explain(problem: Any) -> str:
+    where = ".".join(str(part) for part in problem["loc"])
+    if problem["type"] == "extra_forbidden":
+        known = _keys_beside(problem["loc"])
+        near = difflib.get_close_matches(str(problem["loc"][-1]), known, n=1)
+        hint = f"; did you mean {near[0]}?" if near else f"; known here: {', '.join(sorted(known))}"
+        return f"{where}: unknown key{hint}"
+    message = problem["msg"].removeprefix("Value error, ")
+    return f"{where}: {message}" if where else message
+
+
+def _keys_beside(loc: tuple[Any, ...]) -> list[str]:
+    model: type[BaseModel] = Settings
+    for part in loc[:-1]:
+        annotation = model.model_fields[str(part)].annotation
+        assert isinstance(annotation, type)
+        model = annotation
+    return list(model.model_fields)
+
+
+def _with_environment(raw: Mapping[str, Any], environ: Mapping[str, str]) -> dict[str, Any]:
+    merged: dict[str, Any] = {k: dict(v) if isinstance(v, Mapping) else v for k, v in raw.items()}
+    for name, text in environ.items():
+        if not name.startswith(ENVIRONMENT_PREFIX) or "__" not in name:
+            continue
+        *tables, key = name.removeprefix(ENVIRONMENT_PREFIX).lower().split("__")
+        table = merged
+        for part in tables:
+            table = table.setdefault(part, {})
+        table[key] = _toml_value(text)
+    return merged
+
+
+def _toml_value(text: str) -> Any:
+    try:
+        return tomllib.loads(f"v = {text}")["v"]
+    except tomllib.TOMLDecodeError:
+        return text

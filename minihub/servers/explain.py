@@ -1,0 +1,157 @@
+"""Why an attempt failed, in plain words for its user: what happened, why, what to do next. Pure.
+
+The words are English sources of the translations; `templates/locale` has the others.
+"""
+
+from __future__ import annotations
+
+from minihub.schedulers.base import JobEnding
+from minihub.servers.model import Attempt, Failure, FailureKind, State
+
+_ASK_LESS = (
+    "Ask for less time, fewer cores, less memory or no GPU: smaller jobs start sooner. "
+    "If you have another interactive job on this cluster, end it first. Otherwise try again later."
+)
+_SEE_LOG = "Look at the end of the job's log below. If a start-up file or a full home directory is the cause, try a rescue start."
+
+
+def rejected(message: str) -> Failure:
+    """The scheduler said no."""
+    return Failure(
+        FailureKind.REJECTED, "The scheduler refused the job.", message, "Change the options and start again."
+    )
+
+
+def unavailable(message: str) -> Failure:
+    """The scheduler, or the way to it, does not answer."""
+    return Failure(
+        FailureKind.UNAVAILABLE,
+        "The scheduler is not responding.",
+        message,
+        "Nothing was started. Try again in a few minutes.",
+    )
+
+
+def doubtful() -> Failure:
+    """No answer to the submission, and no job came of it."""
+    return Failure(
+        FailureKind.DOUBTFUL,
+        "The scheduler did not answer, and no job came of it.",
+        "The connection to the scheduler broke while the job was being submitted.",
+        "Nothing is running. Please start again.",
+    )
+
+
+def unsafe(message: str) -> Failure:
+    """What answered was not the user's protected server."""
+    return Failure(
+        FailureKind.UNSAFE,
+        "The server was stopped because it could not be proved to be protected.",
+        message,
+        "Check your own Jupyter configuration (~/.jupyter), or try a rescue start.",
+    )
+
+
+def spawn_timeout(attempt: Attempt, timeout_s: float) -> Failure:
+    """The job did not start in time. The first words are those that users of such hubs know."""
+    if attempt.job_id is None:
+        reason = "The scheduler did not answer the submission."
+    elif not attempt.job_state:
+        reason = "The scheduler has not been answering, so nothing is known of the job."
+    else:
+        reason = attempt.job_reason or attempt.job_state
+    limit = f"{timeout_s / 60:g} min" if timeout_s >= 60 else f"{timeout_s:g} s"
+    return Failure(
+        FailureKind.SPAWN_TIMEOUT,
+        "Spawn failed: Timeout",
+        f"The job did not start within {limit}. {reason}".strip(),
+        _ASK_LESS,
+    )
+
+
+def start_timeout(attempt: Attempt, timeout_s: float) -> Failure:
+    """The job ran, but Jupyter did not come up in time."""
+    where = f" on {attempt.node}" if attempt.node else ""
+    what = (
+        "it reported its port but could not be reached"
+        if attempt.port is not None
+        else "it never said where it listens"
+    )
+    return Failure(
+        FailureKind.START_TIMEOUT,
+        "Jupyter did not come up in time.",
+        f"The job ran{where} for {timeout_s:g} s, but {what}.",
+        _SEE_LOG,
+    )
+
+
+_ENDINGS: dict[str, tuple[FailureKind, str, str]] = {
+    "TIMEOUT": (
+        FailureKind.TIME_LIMIT,
+        "The job reached its time limit.",
+        "Start again, with more time if you need it.",
+    ),
+    "DEADLINE": (FailureKind.TIME_LIMIT, "The job reached its deadline.", "Start again."),
+    "OUT_OF_MEMORY": (
+        FailureKind.OUT_OF_MEMORY,
+        "The job used more memory than it had asked for and was killed.",
+        "Start again with more memory, or load less data at a time.",
+    ),
+    "NODE_FAIL": (
+        FailureKind.NODE_FAILED,
+        "The compute node failed.",
+        "Start again; the job will get another node.",
+    ),
+    "BOOT_FAIL": (
+        FailureKind.NODE_FAILED,
+        "The compute node did not boot.",
+        "Start again; the job will get another node.",
+    ),
+    "PREEMPTED": (
+        FailureKind.PREEMPTED,
+        "The job had to make room for one of higher priority.",
+        "Start again.",
+    ),
+    "REVOKED": (FailureKind.CANCELLED, "The job was withdrawn by the scheduler.", "Start again."),
+}
+
+
+def ending(attempt: Attempt, end: JobEnding | None) -> Failure | None:
+    """Why a job ended that nobody here wanted to end; None if it simply finished."""
+    starting = attempt.state is not State.READY
+    if end is None:
+        return Failure(
+            FailureKind.VANISHED,
+            "The job is gone, and the scheduler has no record of how it ended.",
+            "",
+            "Start again. If it happens again, ask the people who run the cluster.",
+        )
+    if end.state in _ENDINGS:
+        kind, message, advice = _ENDINGS[end.state]
+        return Failure(kind, message, _exit_words(end), advice)
+    if end.state == "CANCELLED":
+        by = f"It was cancelled by {end.cancelled_by}." if end.cancelled_by else ""
+        return Failure(
+            FailureKind.CANCELLED,
+            "The job was cancelled outside the hub.",
+            by,
+            "Start again if you still need it.",
+        )
+    if starting:
+        return Failure(
+            FailureKind.DIED, "The job ended before Jupyter was ready.", _exit_words(end), _SEE_LOG
+        )
+    if end.state == "COMPLETED" or end.exit_status == 0:
+        return None
+    return Failure(FailureKind.EXITED, "The Jupyter server ended unexpectedly.", _exit_words(end), _SEE_LOG)
+
+
+def _exit_words(end: JobEnding) -> str:
+    parts = [end.state]
+    if end.exit_status:
+        parts.append(f"exit status {end.exit_status}")
+    if end.signal:
+        parts.append(f"signal {end.signal}")
+    if end.max_memory_mib:
+        parts.append(f"{end.max_memory_mib} MB used at most")
+    return ", ".join(parts)
