@@ -97,7 +97,9 @@ def configure(c: Any) -> None:
     spec = load_spec()
     c.ServerApp.jpserver_extensions.update(extensions(spec))
     # JupyterLab and Notebook 7 show "Hub Control Panel" and "Log Out" where these three are set.
-    c.ServerApp.tornado_settings.update({"hub_prefix": spec["hub_prefix"], "hub_host": "", "user": spec["user"]})
+    c.ServerApp.tornado_settings.update(
+        {"hub_prefix": spec["hub_prefix"], "hub_host": "", "user": spec["user"]}
+    )
     c.ServerApp.quit_button = False
     c.ServerApp.open_browser = False
     c.ServerApp.allow_remote_access = True

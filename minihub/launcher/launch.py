@@ -56,7 +56,14 @@ NBCLASSIC_PAGE = """\
 """
 
 # Variables that would change how our Jupyter starts, or spoil an sbatch or srun from a terminal in it.
-UNWANTED = ("JUPYTER_NO_CONFIG", "JUPYTER_TOKEN", "JUPYTER_TOKEN_FILE", "JUPYTER_PORT", "SLURM_EXPORT_ENV", "SBATCH_EXPORT")
+UNWANTED = (
+    "JUPYTER_NO_CONFIG",
+    "JUPYTER_TOKEN",
+    "JUPYTER_TOKEN_FILE",
+    "JUPYTER_PORT",
+    "SLURM_EXPORT_ENV",
+    "SBATCH_EXPORT",
+)
 UNWANTED_IN_RESCUE = (
     "JUPYTER_CONFIG_PATH",
     "PYTHONINSPECT",
@@ -197,7 +204,11 @@ def build_arguments(spec: Dict[str, Any]) -> List[str]:
     if spec["listen"]:
         # With a socket Jupyter insists on its default port, whatever the user's own configuration says.
         mode = "0660" if os.stat(os.path.dirname(spec["listen"])).st_mode & stat.S_ISGID else "0600"
-        arguments += ["--ServerApp.port=8888", "--ServerApp.sock=" + spec["listen"], "--ServerApp.sock_mode=" + mode]
+        arguments += [
+            "--ServerApp.port=8888",
+            "--ServerApp.sock=" + spec["listen"],
+            "--ServerApp.sock_mode=" + mode,
+        ]
     else:
         arguments += ["--ServerApp.ip=*", "--ServerApp.port=0", "--ServerApp.sock="]
     if spec["root_dir"]:

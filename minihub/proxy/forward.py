@@ -86,6 +86,26 @@ class Pages(Protocol):
         ...
 
 
+class CookieName(Protocol):
+    """Names the login cookie."""
+
+    def __call__(self, *, secure: bool) -> str:
+        """`secure`: the browser speaks TLS."""
+        ...
+
+
+class Forwarded:
+    """Marks what a user's server answered: the hub's own headers (its policy for pages) are not for it."""
+
+
+class _ForwardedStream(Forwarded, web.StreamResponse):
+    """An answer as it comes."""
+
+
+class _ForwardedWebSocket(Forwarded, web.WebSocketResponse):
+    """The browser's leg of a websocket."""
+
+
 DoLogout = Callable[[web.Request, Principal], Awaitable[web.StreamResponse]]
 
 
@@ -101,7 +121,7 @@ class ReverseProxy:
         upstreams: Upstreams,
         pages: Pages,
         do_logout: DoLogout,
-        login_cookie: str,
+        login_cookie: CookieName,
         own_cookies: Collection[str],
     ) -> None:
         """Put together.
@@ -113,7 +133,7 @@ class ReverseProxy:
             upstreams: Shared with the prober, whose connections are then used on.
             pages: Draws what people see.
             do_logout: Logs out and answers, as the hub's own log out page does.
-            login_cookie: Name of the cookie that holds the login session.
+            login_cookie: Tells the name of the cookie that holds the login session, which depends on TLS.
             own_cookies: Names of all cookies of the hub: neither sent to users' servers nor set by them.
         """
         self._servers = servers
@@ -125,7 +145,7 @@ class ReverseProxy:
         self._pages = pages
         self._do_logout = do_logout
         self._login_cookie = login_cookie
-        self._own_cookies = frozenset(own_cookies) | {login_cookie}
+        self._own_cookies = frozenset(own_cookies) | {login_cookie(secure=True), login_cookie(secure=False)}
         self._live = LiveConnections()
         self._keeper = TaskKeeper()
 
@@ -161,7 +181,8 @@ class ReverseProxy:
         """Answer one request under /user/."""
         pairs = tuple(request.headers.items())
         head = gate.Head(request.method, request.raw_path, pairs, self._client(request, pairs))
-        knock = gate.read(head, base_path=self._base_path, login_cookie=self._login_cookie)
+        name = self._login_cookie(secure=head.client.scheme == "https")
+        knock = gate.read(head, base_path=self._base_path, login_cookie=name)
         if isinstance(knock, gate.Refuse):
             return _refusal(knock.status, knock.kind)
         if isinstance(knock, gate.ToSlash):
@@ -261,7 +282,7 @@ class ReverseProxy:
             try:
                 if answer.status == 101:
                     raise UpstreamError(None, "switched protocols without being asked")
-                response = web.StreamResponse(
+                response = _ForwardedStream(
                     status=answer.status,
                     reason=answer.reason,
                     headers=self._outbound(tuple(answer.headers.items()), knock),
@@ -305,7 +326,7 @@ class ReverseProxy:
             if isinstance(inner, HandshakeRefused):
                 return _json(inner.status, "The server refused the WebSocket.")
             try:
-                outer = web.WebSocketResponse(
+                outer = _ForwardedWebSocket(
                     protocols=(inner.protocol,) if inner.protocol else (),
                     timeout=CLOSE_TIMEOUT_S,
                     autoclose=False,

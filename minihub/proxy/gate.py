@@ -15,11 +15,11 @@ the caller finds out who that is, and `decide` says what happens. Nothing else d
 from __future__ import annotations
 
 from dataclasses import dataclass
-from urllib.parse import quote, unquote, unquote_plus, urlsplit
+from urllib.parse import unquote, unquote_plus, urlsplit
 
 from minihub.auth.model import Principal
 from minihub.proxy.headers import Client, Pairs, first, read_cookies, values
-from minihub.servers.model import Attempt, Route, State
+from minihub.servers.model import Attempt, Route, State, server_path
 
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 REFUSED_METHODS = frozenset({"TRACE", "TRACK", "CONNECT"})
@@ -127,16 +127,6 @@ class NotOwner:
 Decision = Forward | Refuse | ToLogin | Logout | ConfirmLogout | NotRunning | NotOwner
 
 
-def encode_user(user: str) -> str:
-    """The one URL form of a user name, as in /user/NAME/ (the same characters as JupyterHub leaves alone)."""
-    return quote(user, safe="@")
-
-
-def user_prefix(base_path: str, user: str) -> str:
-    """Path of `user`'s server, with slashes around; Jupyter's base_url."""
-    return f"{base_path}user/{encode_user(user)}/"
-
-
 def read(head: Head, *, base_path: str, login_cookie: str) -> Knock | ToSlash | Refuse:
     """Take a head apart.
 
@@ -151,7 +141,8 @@ def read(head: Head, *, base_path: str, login_cookie: str) -> Knock | ToSlash | 
         return Refuse(400, "bad_path")
     segment, slash, _ = path[len(start) :].partition("/")
     user = unquote(segment)
-    if not user or user in (".", "..") or "/" in user or encode_user(user) != segment:
+    prefix = server_path(base_path, user)
+    if not user.isprintable() or user in ("", ".", "..") or "/" in user or prefix != f"{start}{segment}/":
         return Refuse(400, "bad_path")
     query, query_tokens = strip_tokens(query)
     if not slash:
@@ -161,7 +152,7 @@ def read(head: Head, *, base_path: str, login_cookie: str) -> Knock | ToSlash | 
     return Knock(
         head=head,
         user=user,
-        prefix=f"{start}{segment}/",
+        prefix=prefix,
         path=path,
         query=query,
         cookies=tuple(read_cookies(head.pairs, login_cookie)),

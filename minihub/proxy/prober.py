@@ -8,9 +8,8 @@ import secrets
 from collections.abc import Callable
 
 from minihub.errors import UpstreamError, UpstreamUnsafe
-from minihub.proxy.gate import user_prefix
 from minihub.proxy.upstream import Upstream, Upstreams
-from minihub.servers.model import Route
+from minihub.servers.model import Route, server_path
 
 log = logging.getLogger(__name__)
 
@@ -47,7 +46,7 @@ class Prober:
             raise
 
     async def _verify(self, upstream: Upstream, route: Route) -> None:
-        base = user_prefix(self._base_path, route.user)
+        base = server_path(self._base_path, route.user)
         if route.endpoint.path is None and not route.uses_tls:
             nonce = secrets.token_hex(32)
             status, body = await _get(upstream, f"{base}minihub-proof?nonce={nonce}")

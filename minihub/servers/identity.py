@@ -44,7 +44,9 @@ def make_secrets(
     start = datetime.fromtimestamp(not_before, UTC)
     until = start + lifetime + CLOCK_SKEW
     start -= CLOCK_SKEW
-    server_cert, server_key = _make_pair(f"minihub server {user}", ExtendedKeyUsageOID.SERVER_AUTH, start, until)
+    server_cert, server_key = _make_pair(
+        f"minihub server {user}", ExtendedKeyUsageOID.SERVER_AUTH, start, until
+    )
     client_cert, client_key = _make_pair(f"minihub hub {user}", ExtendedKeyUsageOID.CLIENT_AUTH, start, until)
     hub = Secrets(
         token=token, report=report, server_cert=server_cert, client_cert=client_cert, client_key=client_key

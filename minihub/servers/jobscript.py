@@ -97,7 +97,7 @@ def build_job_script(spec: LaunchSpec) -> str:
         prologue,
         _module_lines(spec.modules),
         _STUB.replace("@BIN_DIR@", shlex.quote(spec.bin_dir)).replace("@PYTHON@", shlex.quote(spec.python)),
-        f"exec \"$minihub_python\" -I -S - \"$@\" <<'{delimiter}'",
+        f'exec "$minihub_python" -I -S - "$@" <<\'{delimiter}\'',
         program + delimiter,
     ]
     return "\n".join(part for part in parts if part) + "\n"
@@ -115,7 +115,9 @@ def _check(spec: LaunchSpec) -> None:
     for name, text in words.items():
         if "\0" in text or (name in ("bin_dir", "python", "modules") and "\n" in text):
             raise ConfigError(f"jupyter.{name}: holds a character that no job script can hold")
-    if not re.fullmatch(r"/([^/\s?#]+/)*", spec.base_url) or not re.fullmatch(r"/([^/\s?#]+/)*", spec.hub_prefix):
+    if not re.fullmatch(r"/([^/\s?#]+/)*", spec.base_url) or not re.fullmatch(
+        r"/([^/\s?#]+/)*", spec.hub_prefix
+    ):
         raise ConfigError("base_url and hub_prefix begin and end with a slash")
 
 
@@ -136,7 +138,16 @@ def _module_lines(modules: tuple[str, ...]) -> str:
 
 
 def _settings(spec: LaunchSpec) -> dict[str, object]:
-    shared = ("user", "tag", "base_url", "hub_prefix", "interface", "report_url", "report_pin", "comment_report")
+    shared = (
+        "user",
+        "tag",
+        "base_url",
+        "hub_prefix",
+        "interface",
+        "report_url",
+        "report_pin",
+        "comment_report",
+    )
     local = ("listen", "log_path", "env", "args", "root_dir", "rescue", "scontrol")
     return {
         **{name: getattr(spec, name) for name in shared + local},

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
+from urllib.parse import quote
 
 from minihub.schedulers.base import Endpoint
 
@@ -175,6 +176,14 @@ class Attempt:
     def job_log_path(self) -> str:
         """The log's path with the job id filled in, "" while there is no job."""
         return self.log_path.replace("%j", self.job_id) if self.job_id else ""
+
+
+def server_path(base_path: str, user: str) -> str:
+    """The path of `user`'s server, with slashes around: Jupyter's base_url, and what the proxy serves.
+
+    This is the one encoded form of a user's name; the proxy accepts no other.
+    """
+    return f"{base_path}user/{quote(user, safe='')}/"
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,17 +30,28 @@ NONCE = "0123456789abcdef"
 MARKER = build_marker(NONCE)
 
 # sh, bash and dash are everywhere; the others are tested where they are installed (scripts/test installs them).
-SHELLS = [path for name in ("sh", "bash", "dash", "bsd-csh", "tcsh", "fish", "zsh", "ksh") if (path := shutil.which(name))]
+SHELLS = [
+    path
+    for name in ("sh", "bash", "dash", "bsd-csh", "tcsh", "fish", "zsh", "ksh")
+    if (path := shutil.which(name))
+]
 PRINT_ARGV = ["/usr/bin/printf", "%s\\0"]
 
 # The cluster's /bin/sh may be any of these; the constant program is run by it.
 PROGRAM = REMOTE_COMMAND.removeprefix("exec /bin/sh -c '").removesuffix("'")
-POSIX_SHELLS = [["dash"], ["bash"], ["bash", "--posix"], *([["busybox", "sh"]] if shutil.which("busybox") else [])]
+POSIX_SHELLS = [
+    ["dash"],
+    ["bash"],
+    ["bash", "--posix"],
+    *([["busybox", "sh"]] if shutil.which("busybox") else []),
+]
 
 words = st.text(st.characters(exclude_characters="\n\0", exclude_categories=["Cs"]), max_size=30)
 
 
-def run(command: list[str], argv: list[str], stdin: bytes = b"", **options) -> subprocess.CompletedProcess[bytes]:
+def run(
+    command: list[str], argv: list[str], stdin: bytes = b"", **options
+) -> subprocess.CompletedProcess[bytes]:
     data = build_header(NONCE, argv) + build_words(argv) + stdin
     return subprocess.run(command, input=data, capture_output=True, timeout=20, check=False, **options)
 
@@ -59,7 +70,24 @@ def test_the_constant_is_safe_in_every_shell():
 
 @pytest.mark.parametrize("shell", SHELLS)
 def test_every_login_shell_carries_argv_and_stdin(shell):
-    hostile = ["", " a  b ", "$(touch x)", "`id`", "'", '"', "\\", "a\\", "!!", "*", "~", "%s", "-n", "é\u2028x", "#", "a\tb\r"]
+    hostile = [
+        "",
+        " a  b ",
+        "$(touch x)",
+        "`id`",
+        "'",
+        '"',
+        "\\",
+        "a\\",
+        "!!",
+        "*",
+        "~",
+        "%s",
+        "-n",
+        "é\u2028x",
+        "#",
+        "a\tb\r",
+    ]
     done = run([shell, "-c", REMOTE_COMMAND], [*PRINT_ARGV, *hostile])
     assert after(done.stdout).split(b"\0")[:-1] == [word.encode() for word in hostile]
     assert after(done.stderr) == b""
@@ -73,7 +101,9 @@ def test_every_login_shell_carries_argv_and_stdin(shell):
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(argv=st.lists(words, min_size=1, max_size=6), stdin=st.binary(max_size=200))
 def test_any_argument_survives(shell, argv, stdin):
-    done = run([*shell, "-c", PROGRAM], ["/bin/sh", "-c", 'printf "%s\\0" "$@"; exec cat', "sh", *argv], stdin)
+    done = run(
+        [*shell, "-c", PROGRAM], ["/bin/sh", "-c", 'printf "%s\\0" "$@"; exec cat', "sh", *argv], stdin
+    )
     assert after(done.stdout) == b"".join(word.encode() + b"\0" for word in argv) + stdin
 
 
@@ -82,7 +112,13 @@ def test_the_environment_is_exactly_what_we_say():
     done = run(
         ["/bin/bash", "-c", REMOTE_COMMAND],
         build_env_words(environment, ["/usr/bin/env"]),
-        env={"HOME": "/home/alice", "PATH": "/opt/slurm/bin", "LD_PRELOAD": "", "SHLVL": "1", "USER": "mallory"},
+        env={
+            "HOME": "/home/alice",
+            "PATH": "/opt/slurm/bin",
+            "LD_PRELOAD": "",
+            "SHLVL": "1",
+            "USER": "mallory",
+        },
     )
     assert sorted(after(done.stdout).decode().splitlines()) == [
         "HOME=/home/alice",
@@ -96,7 +132,11 @@ def test_the_environment_is_exactly_what_we_say():
 
 def test_bin_dir_comes_first_and_the_login_path_goes():
     environment = build_environment("alice", bin_dir="/opt/slurm/bin")
-    done = run(["/bin/bash", "-c", REMOTE_COMMAND], build_env_words(environment, ["env"]), env={"PATH": "/home/alice/evil"})
+    done = run(
+        ["/bin/bash", "-c", REMOTE_COMMAND],
+        build_env_words(environment, ["env"]),
+        env={"PATH": "/home/alice/evil"},
+    )
     assert f"PATH=/opt/slurm/bin:{STANDARD_PATH}\n" in after(done.stdout).decode()
 
 
@@ -104,7 +144,11 @@ def test_bin_dir_comes_first_and_the_login_path_goes():
 def test_arguments_cut_short_run_nothing(tmp_path: Path, cut):
     lines = [build_header(NONCE, ["touch", "x", "y"]), b"touch\n", b"x\n", b""]
     done = subprocess.run(
-        ["sh", "-c", REMOTE_COMMAND], input=b"".join(lines[:cut]), capture_output=True, cwd=tmp_path, check=False
+        ["sh", "-c", REMOTE_COMMAND],
+        input=b"".join(lines[:cut]),
+        capture_output=True,
+        cwd=tmp_path,
+        check=False,
     )
     assert done.returncode in (97, 98)
     assert os.listdir(tmp_path) == []
@@ -147,10 +191,17 @@ def test_sudo_runs_the_wrapper_and_its_verbs_only():
 
 def test_without_the_wrappers_line_nothing_ran():
     assert split_wrapper("sudo: a password is required\n") == (False, "sudo: a password is required\n")
-    assert split_wrapper("sudo: unable to resolve host x\n" + WRAPPER_READY + "sbatch: error\n") == (True, "sbatch: error\n")
+    assert split_wrapper("sudo: unable to resolve host x\n" + WRAPPER_READY + "sbatch: error\n") == (
+        True,
+        "sbatch: error\n",
+    )
 
 
-@given(noise=st.binary(max_size=600), payload=st.binary(max_size=50), pieces=st.lists(st.integers(1, 40), min_size=1))
+@given(
+    noise=st.binary(max_size=600),
+    payload=st.binary(max_size=50),
+    pieces=st.lists(st.integers(1, 40), min_size=1),
+)
 def test_the_marker_is_found_however_the_stream_is_cut(noise, payload, pieces):
     stream, data, place = AfterMarker(MARKER), noise + MARKER + payload, 0
     for turn in range(len(data)):
