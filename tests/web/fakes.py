@@ -44,7 +44,11 @@ def make_attempt(state: State = State.READY, user: str = "ada", **changes: Any) 
         )
     if state is State.STARTING:
         base = base.with_(
-            deadline=NOW + 100, job_state="RUNNING", node="node7", started_at=NOW - 20, log_tail="[I] starting\n"
+            deadline=NOW + 100,
+            job_state="RUNNING",
+            node="node7",
+            started_at=NOW - 20,
+            log_tail="[I] starting\n",
         )
     if state is State.READY:
         base = base.with_(
@@ -73,7 +77,14 @@ def make_limits(**changes: Any) -> Limits:
 def make_form(**changes: Any) -> OptionsForm:
     form = OptionsForm(
         limits=make_limits(),
-        values={"time_hours": 1.0, "cores": 1, "memory_mb": 2048, "interface": "lab", "account": "def-ada"},
+        values={
+            "time_hours": 1.0,
+            "cores": 1,
+            "memory_mb": 2048,
+            "gpu_count": 0,
+            "interface": "lab",
+            "account": "def-ada",
+        },
         hidden=frozenset({"qos", "reservation"}),
         interfaces=("lab", "notebook", "terminal"),
         accounts=("def-ada", "rrg-prof"),
@@ -199,7 +210,9 @@ class FakeLogins:
     async def create(self, user: str, address: str, user_agent: str) -> str:
         self.made.append((user, address, user_agent))
         cookie = f"cookie-{len(self.made)}-{user}"
-        self.identity.logins[cookie] = Principal(user, user in self.admins, "login", f"key-{len(self.made)}-{user}")
+        self.identity.logins[cookie] = Principal(
+            user, user in self.admins, "login", f"key-{len(self.made)}-{user}"
+        )
         return cookie
 
     async def revoke(self, cookie: str) -> None:
@@ -315,4 +328,13 @@ def make_world(raw: Mapping[str, Any] | None = None, *, only_user: str = "") -> 
     return World(settings, clock, servers, identity, logins, tokens, csrf, passwords, lines, deps)
 
 
-__all__ = ["NOW", "Failure", "OptionsError", "World", "make_attempt", "make_form", "make_limits", "make_world"]
+__all__ = [
+    "NOW",
+    "Failure",
+    "OptionsError",
+    "World",
+    "make_attempt",
+    "make_form",
+    "make_limits",
+    "make_world",
+]
