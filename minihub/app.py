@@ -131,7 +131,12 @@ class _Hub:
             lambda user: _close_user(door, user),
         )
         self._listing = ListingLoop(
-            self._supervisor, store.attempts, store.hub_id, clock, _listing_settings(settings, scheduler), parse_port
+            self._supervisor,
+            store.attempts,
+            store.hub_id,
+            clock,
+            _listing_settings(settings, scheduler),
+            parse_port,
         )
         pin = self._tls.pin if self._tls else None
         self._preparer = Preparer(settings, clock, scheduler.name, scheduler.socket_path, pin)
@@ -170,7 +175,9 @@ class _Hub:
         stack.push_async_callback(runner.cleanup)
         port = await self._listen(runner)
         local = self._scheduler.name == "local"
-        self._preparer.report_url = build_report_url(self._settings, port, tls=self._tls is not None, local=local)
+        self._preparer.report_url = build_report_url(
+            self._settings, port, tls=self._tls is not None, local=local
+        )
         self._keeper.start(self._listing.run(), name="listing")
         self._keeper.start(self._listing.run_clocks(), name="clocks")
         if self._tls is not None:
@@ -236,7 +243,12 @@ def _build_deps(ground: Ground, clock: Clock, store: Store, manager: Manager, en
         log.info("audit: %s user=%s address=%s outcome=%s %s", action, user, address, outcome, detail)
         try:
             await store.audit.append(
-                when=clock.wall(), actor=user, action=action, target=detail or user, address=address, outcome=outcome
+                when=clock.wall(),
+                actor=user,
+                action=action,
+                target=detail or user,
+                address=address,
+                outcome=outcome,
             )
         except StoreError as error:
             log.error("the audit line could not be written: %s", error)
@@ -288,5 +300,3 @@ def _close_user(door: Door, user: str) -> None:
 def _close_login(door: Door, key: str) -> None:
     if door.proxy is not None:
         door.proxy.close_login(key)
-
-

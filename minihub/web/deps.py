@@ -129,7 +129,9 @@ class Users(Protocol):
         """One of them, None if never seen."""
         ...
 
-    async def list(self, name_filter: str = "", *, offset: int = 0, limit: int = 50) -> tuple[Sequence[UserRecord], int]:
+    async def list(
+        self, name_filter: str = "", *, offset: int = 0, limit: int = 50
+    ) -> tuple[Sequence[UserRecord], int]:
         """Those whose name contains `name_filter`, by name; and how many there are in all."""
         ...
 

@@ -32,7 +32,9 @@ class Door:
         request[FROM_SERVER] = True
         return await self.proxy.handle(request)
 
-    async def not_running(self, request: web.Request, user: str, status: int, back_to: str) -> web.StreamResponse:
+    async def not_running(
+        self, request: web.Request, user: str, status: int, back_to: str
+    ) -> web.StreamResponse:
         """There is no server (424), or it cannot be reached now (503)."""
         request[FROM_SERVER] = False
         if status == 503:
