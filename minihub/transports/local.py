@@ -18,7 +18,8 @@ from pathlib import Path
 
 from minihub.clock import Clock
 from minihub.config import SlurmSettings
-from minihub.errors import CommandTimedOut, ConnectFailed
+from minihub.errors import CommandTimedOut, ConnectFailed, HelperError
+from minihub.helper.client import HelperClient
 from minihub.transports.base import CommandResult
 
 log = logging.getLogger(__name__)
@@ -189,3 +190,16 @@ def _kill(group: int, number: signal.Signals) -> None:
         pass
     except PermissionError:
         log.warning("process %d is another user's and ends only by its own time limit", group)
+
+
+def build_run_as(helper: HelperClient) -> RunAs:
+    """Have the root helper run commands as their users."""
+
+    async def run_as(argv: Sequence[str], user: str, stdin: bytes, timeout_s: float) -> CommandResult:
+        try:
+            result = await helper.run(argv, user=user, stdin=stdin, timeout_s=timeout_s)
+        except HelperError as error:
+            raise ConnectFailed("The hub cannot act for you on this host.", str(error)) from error
+        return CommandResult(result.exit_status, result.stdout, result.stderr, result.elapsed_s)
+
+    return run_as
