@@ -165,6 +165,8 @@ class Explain:
     """Find out how the job ended and read its log; comes back as JobEnded."""
 
     job_id: str
+    shown_state: str = ""
+    """The final state the listing showed; "" where the job was simply no longer listed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -269,7 +271,7 @@ def _job_seen(attempt: Attempt, job: Job, now: float, clocks: Clocks) -> Step:
         case JobPhase.RUNNING:
             return _seen_running(seen, job, now, clocks)
         case JobPhase.ENDED:
-            return seen, (Explain(job.id),)
+            return seen, (Explain(job.id, job.state),)
         case JobPhase.ENDING:
             return seen, (ListNow(),)
         case JobPhase.UNKNOWN:

@@ -1,0 +1,241 @@
+"""One listing for everybody: asks the scheduler, and tells every attempt what it showed.
+
+Adaptive: often while somebody waits, seldom when all is quiet, at once after a report, never sooner than five times
+what the last one took. A listing that fails changes nothing but "scheduler last answered at".
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from minihub.clock import Clock
+from minihub.errors import HubError
+from minihub.schedulers.base import Job, JobPhase, Listing
+from minihub.servers import lifecycle as life
+from minihub.servers.matching import find_job, index_jobs, parse_tag
+from minihub.servers.model import Attempt, State
+from minihub.servers.service import SchedulerHealth
+from minihub.servers.supervisor import AttemptStore, Supervisor
+from minihub.tasks import wait_for_event
+
+log = logging.getLogger(__name__)
+
+_PORT_CONFIRMATIONS_S = (0.03, 0.1, 0.3, 0.8)
+"""Pauses before the listings that follow a cancel or report: most changes show at once, and the page waits for them."""
+
+
+@dataclass(frozen=True, slots=True)
+class ListingSettings:
+    """How often to look, in seconds."""
+
+    waiting_s: float = 2.5
+    quiet_s: float = 30.0
+    load_factor: float = 5.0
+
+
+class ListingLoop:
+    """Looks at the scheduler's jobs for all servers."""
+
+    def __init__(
+        self,
+        supervisor: Supervisor,
+        store: AttemptStore,
+        hub_id: str,
+        clock: Clock,
+        settings: ListingSettings,
+        parse_port: Callable[[str, str], int | None],
+    ) -> None:
+        self._supervisor = supervisor
+        self._store = store
+        self._hub_id = hub_id
+        self._clock = clock
+        self._settings = settings
+        self._parse_port = parse_port
+        self._retired: dict[str, str | None] = {}
+        self._took_s: float | None = None
+        self._last_answer_at: float | None = None
+        self._failing_since: float | None = None
+        self._problem = ""
+        self._waiting_total = 0
+        self._unknown: tuple[tuple[str, str, str], ...] = ()
+        self._burst = 0
+
+    # ---- the loops --------------------------------------------------------------------------------------------------
+
+    async def run(self) -> None:
+        """Look again and again; never returns."""
+        while True:
+            await self.look()
+            await self._pause()
+
+    async def run_clocks(self) -> None:
+        """Let time pass for every attempt that waits for it; never returns.
+
+        The clocks stand still until the first good listing: a restarted hub must not give up a job that runs.
+        """
+        registry = self._supervisor.registry
+        while True:
+            registry.changed.clear()
+            due = self._next_due()
+            timeout_s = None if due is None else max(0.05, due - self._clock.wall())
+            await wait_for_event(registry.changed, timeout_s)
+            if self._last_answer_at is not None or self._failing_since is not None:
+                await self.tick()
+
+    def _next_due(self) -> float | None:
+        """When the next attempt needs its clock looked at: wall seconds, None if none does."""
+        now = self._clock.wall()
+        dues: list[float] = []
+        for attempt in self._supervisor.registry.live():
+            if attempt.state is State.STOPPING:
+                dues.append(now + 1)
+            elif attempt.state is State.STARTING and self._supervisor.registry.is_watched(attempt.user):
+                dues.append(min(attempt.deadline or now + 2, now + 2))
+            elif attempt.deadline is not None:
+                dues.append(attempt.deadline)
+        return min(dues, default=None)
+
+    async def tick(self) -> None:
+        """Let time pass for all live attempts now."""
+        registry = self._supervisor.registry
+        now = self._clock.wall()
+        for attempt in registry.live():
+            if attempt.state is State.STOPPING or (attempt.deadline is not None and now >= attempt.deadline):
+                await self._supervisor.feed(attempt.user, attempt.id, life.Ticked())
+            elif (
+                attempt.state is State.STARTING
+                and registry.is_watched(attempt.user)
+                and now - attempt.changed_at > 4
+            ):
+                await self._supervisor.read_log(attempt)
+
+    async def _pause(self) -> None:
+        """Wait until the next listing is due, or wanted."""
+        wanted = self._supervisor.list_now
+        least_s = self._settings.load_factor * (self._took_s or 0.0)
+        if self._burst > 0:
+            pause_s = _PORT_CONFIRMATIONS_S[len(_PORT_CONFIRMATIONS_S) - self._burst]
+            self._burst -= 1
+        elif any(attempt.state is not State.READY for attempt in self._supervisor.registry.live()):
+            pause_s = self._settings.waiting_s
+        else:
+            pause_s = self._settings.quiet_s
+        if not wanted.is_set():
+            await wait_for_event(wanted, max(pause_s, least_s))
+        elif least_s:
+            await asyncio.sleep(min(least_s, pause_s))
+        if wanted.is_set():
+            wanted.clear()
+            self._burst = len(_PORT_CONFIRMATIONS_S)
+
+    # ---- one listing ------------------------------------------------------------------------------------------------
+
+    async def look(self) -> bool:
+        """Ask for one listing and apply it; False if nothing could be concluded."""
+        started = self._clock.monotonic()
+        try:
+            listing = await self._supervisor.scheduler.list_jobs()
+        except HubError as error:
+            self._note_failure(error)
+            return False
+        finally:
+            self._took_s = self._clock.monotonic() - started
+        if self._failing_since is not None:
+            log.warning("the scheduler answers again after %.0f s", self._clock.wall() - self._failing_since)
+        self._last_answer_at = self._clock.wall()
+        self._failing_since = None
+        self._problem = ""
+        self._waiting_total = listing.waiting_total
+        await self._apply(listing)
+        return True
+
+    def _note_failure(self, error: HubError) -> None:
+        if self._failing_since is None:
+            self._failing_since = self._clock.wall()
+            log.warning("the scheduler does not answer; running servers are left alone: %s", error)
+        self._problem = error.user_message
+
+    async def _apply(self, listing: Listing) -> None:
+        by_id, by_name = index_jobs(listing.jobs, self._hub_id)
+        for attempt in self._supervisor.registry.live():
+            job = find_job(attempt, by_id, by_name)
+            if job is not None:
+                await self._tell_seen(attempt, job)
+            elif listing.sees_all_users:
+                await self._supervisor.feed(attempt.user, attempt.id, life.JobMissing(listing.asked_at))
+            elif attempt.job_id is not None:
+                await self._ask_ending(attempt, attempt.job_id)
+        await self._reap(by_name)
+
+    async def _tell_seen(self, attempt: Attempt, job: Job) -> None:
+        after = await self._supervisor.feed(attempt.user, attempt.id, life.JobSeen(job))
+        if after is not None and after.port is None and after.state in (State.QUEUED, State.STARTING):
+            port = self._parse_port(job.comment, attempt.tag)
+            if port is not None:
+                await self._supervisor.feed(attempt.user, attempt.id, life.PortReported(port))
+
+    async def _ask_ending(self, attempt: Attempt, job_id: str) -> None:
+        """Where a listing may hide jobs, only a final state told by the scheduler itself counts."""
+        ending = await self._supervisor.scheduler.ending(attempt.user, job_id)
+        if ending is not None:
+            await self._supervisor.feed(attempt.user, attempt.id, life.JobEnded(ending))
+
+    async def _reap(self, by_name: dict[str, list[Job]]) -> None:
+        """Cancel late jobs of attempts that are over; remember jobs with our tag that nobody knows."""
+        unknown: list[tuple[str, str, str]] = []
+        for name, jobs in by_name.items():
+            attempt_id = parse_tag(name, self._hub_id)
+            for job in jobs:
+                if attempt_id is None or job.phase not in (JobPhase.WAITING, JobPhase.RUNNING):
+                    continue
+                newest = self._supervisor.registry.get(job.user)
+                if newest is not None and newest.id == attempt_id and newest.is_live:
+                    continue
+                if await self._owner_of_retired(attempt_id) == job.user:
+                    await self._cancel_late(job)
+                else:
+                    unknown.append((job.id, job.user, job.name))
+        if tuple(unknown) != self._unknown:
+            self._unknown = tuple(unknown)
+            for job_id, user, name in unknown:
+                log.warning(
+                    "job %s of %s carries our tag %s but is not in the records; left alone",
+                    job_id,
+                    user,
+                    name,
+                )
+
+    async def _owner_of_retired(self, attempt_id: str) -> str | None:
+        """Whose attempt this was, if the records hold it as ended."""
+        if attempt_id not in self._retired:
+            row = await self._store.get(attempt_id)
+            if row is not None and row.live:
+                return None
+            if len(self._retired) > 10_000:
+                self._retired.clear()
+            self._retired[attempt_id] = None if row is None else row.user
+        return self._retired[attempt_id]
+
+    async def _cancel_late(self, job: Job) -> None:
+        log.warning("job %s of %s belongs to an attempt that is over: cancelling it", job.id, job.user)
+        try:
+            await self._supervisor.scheduler.cancel(job.user, job.id)
+        except HubError as error:
+            log.warning("job %s of %s could not be cancelled, will try again: %s", job.id, job.user, error)
+
+    # ---- what is known ----------------------------------------------------------------------------------------------
+
+    def health(self) -> SchedulerHealth:
+        """How our view of the scheduler is."""
+        return SchedulerHealth(
+            name=self._supervisor.scheduler.name,
+            last_answer_at=self._last_answer_at,
+            failing_since=self._failing_since,
+            problem=self._problem,
+            listing_took_s=self._took_s,
+            waiting_total=self._waiting_total,
+            unknown_jobs=self._unknown,
+        )

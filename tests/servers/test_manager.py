@@ -1,0 +1,443 @@
+"""Supervisor, listing and manager together, against a scripted scheduler and store."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from minihub.clock import ManualClock, SystemClock
+from minihub.config import parse_settings
+from minihub.errors import (
+    Conflict,
+    OptionsError,
+    SchedulerUnavailable,
+    StoreError,
+    SubmitDoubtful,
+    SubmitRejected,
+    UpstreamError,
+    UpstreamUnsafe,
+)
+from minihub.schedulers.base import JobEnding, JobPhase
+from minihub.servers.lifecycle import Clocks
+from minihub.servers.listing import ListingLoop, ListingSettings
+from minihub.servers.manager import Manager, Prepared
+from minihub.servers.model import FailureKind, Secrets, State, StopCause
+from minihub.servers.registry import Registry
+from minihub.servers.supervisor import Supervisor, SupervisorSettings
+from tests.fakes import OUTAGE, FakeProver, FakeScheduler, FakeStore, until
+
+OPTIONS = {"time_hours": "1.5", "cores": "2", "memory_mb": "1024", "account": "def-a"}
+
+
+def parse_port(comment, tag):
+    name, _, port = comment.partition(" ")
+    return int(port) if name == tag and port.isdigit() else None
+
+
+class Hub:
+    """The servers room with everything around it scripted."""
+
+    def __init__(self, store=None, scheduler=None, clock=None):
+        self.clock = clock or ManualClock()
+        self.store = store or FakeStore()
+        self.scheduler = scheduler or FakeScheduler(self.clock)
+        self.prover = FakeProver()
+        self.closed = []
+        self.registry = Registry()
+        self.supervisor = Supervisor(
+            self.registry,
+            self.store,
+            self.scheduler,
+            self.prover,
+            self.clock,
+            SupervisorSettings(Clocks(), doubt_s=40),
+            self.closed.append,
+        )
+        self.listing = ListingLoop(
+            self.supervisor, self.store, "h0", self.clock, ListingSettings(), parse_port
+        )
+        self.numbers = iter(range(10**6))
+        self.manager = Manager(
+            parse_settings({}),
+            "h0",
+            self.supervisor,
+            self.listing,
+            self.scheduler,
+            self.store,
+            self.store,
+            self.clock,
+            self.prepare,
+        )
+
+    async def prepare(self, user, tag, options):
+        return Prepared(
+            Secrets("token", f"report-{user}-{next(self.numbers)}"),
+            "#!/bin/sh\n",
+            f"/home/{user}",
+            f"/home/{user}/%j.log",
+        )
+
+    async def start(self, user="ada"):
+        attempt, _ = await self.manager.start(user, OPTIONS, by=user)
+        return attempt
+
+    async def queued(self, user="ada"):
+        await self.start(user)
+        await until(lambda: self.state(user) is not State.SUBMITTING)
+        return self.manager.get(user)
+
+    async def ready(self, user="ada"):
+        attempt = await self.queued(user)
+        self.scheduler.run_all()
+        assert self.manager.report(attempt.secrets.report, 4000)
+        await until(lambda: self.manager.get(user).port)
+        await self.listing.look()
+        await until(lambda: self.state(user) is State.READY)
+        return self.manager.get(user)
+
+    def state(self, user="ada"):
+        return self.manager.get(user).state
+
+
+@pytest.fixture
+async def hub():
+    hub = Hub()
+    yield hub
+    await hub.supervisor.close()
+
+
+async def test_a_start_becomes_ready_and_routed(hub):
+    attempt = await hub.ready()
+
+    route = hub.manager.route("ada")
+    assert (route.endpoint.host, route.endpoint.port, route.attempt_id) == ("n1", 4000, attempt.id)
+    assert hub.scheduler.submitted[0].account == "def-a"
+    assert hub.store.rows[attempt.id].state == "ready"
+
+
+async def test_the_attempt_is_written_down_before_the_scheduler_is_asked(hub):
+    hub.scheduler.submit_gate = asyncio.Event()
+    attempt = await hub.start()
+    await until(lambda: hub.scheduler.submitted)
+
+    assert hub.store.rows[attempt.id].state == "submitting"
+    hub.scheduler.submit_gate.set()
+
+
+async def test_what_cannot_be_written_down_is_not_begun(hub):
+    hub.store.broken = True
+    with pytest.raises(StoreError):
+        await hub.start()
+
+    assert hub.manager.get("ada") is None
+    assert hub.scheduler.submitted == []
+
+
+async def test_a_store_that_breaks_later_loses_nothing(hub, monkeypatch):
+    monkeypatch.setattr("minihub.servers.supervisor._RESAVE_S", 0.01)
+    attempt = await hub.queued()
+    hub.store.broken = True
+    hub.scheduler.run_all()
+    await hub.listing.look()
+    assert hub.state() is State.STARTING
+    assert hub.store.rows[attempt.id].state == "queued"
+
+    hub.store.broken = False
+    await until(lambda: hub.store.rows[attempt.id].state == "starting")
+
+
+async def test_one_server_a_user_however_many_starts(hub):
+    answers = await asyncio.gather(*(hub.manager.start("ada", OPTIONS, by="ada") for _ in range(20)))
+
+    assert len({attempt.id for attempt, _ in answers}) == 1
+    assert [made for _, made in answers].count(True) == 1
+    await until(lambda: hub.state() is State.QUEUED)
+    assert len(hub.scheduler.submitted) == 1
+
+
+async def test_wrong_options_name_their_fields(hub):
+    with pytest.raises(OptionsError) as caught:
+        await hub.manager.start("ada", {**OPTIONS, "cores": "9", "time_hours": "soon", "wat": 1}, by="ada")
+
+    assert set(caught.value.fields) == {"cores", "time_hours", "wat"}
+
+
+async def test_a_refusal_fails_at_once_with_the_schedulers_words(hub):
+    hub.scheduler.submit_error = SubmitRejected("Invalid account.")
+    await hub.start()
+    await until(lambda: hub.state() is State.FAILED)
+
+    failure = hub.manager.get("ada").failure
+    assert (failure.kind, failure.reason) == (FailureKind.REJECTED, "Invalid account.")
+
+
+async def test_a_doubtful_submit_finds_its_job_by_the_tag(hub):
+    hub.scheduler.submit_error = SubmitDoubtful("no answer", settles_after_s=40)
+    attempt = await hub.start()
+    await until(lambda: hub.manager.get("ada").doubt_until)
+    await hub.listing.look()
+    assert hub.state() is State.SUBMITTING
+
+    hub.scheduler.add_job("eve", attempt.tag)  # somebody else's job of the same name gains nothing
+    await hub.listing.look()
+    assert hub.state() is State.SUBMITTING
+    job_id = hub.scheduler.add_job("ada", attempt.tag)
+    await hub.listing.look()
+    assert (hub.state(), hub.manager.get("ada").job_id) == (State.QUEUED, job_id)
+
+
+async def test_a_job_that_comes_after_its_attempt_was_given_up_is_cancelled(hub):
+    hub.scheduler.submit_error = SubmitDoubtful("no answer", settles_after_s=40)
+    attempt = await hub.start()
+    await until(lambda: hub.manager.get("ada").doubt_until)
+    for _ in range(2):
+        hub.clock.advance(41)
+        await hub.listing.look()
+    assert hub.manager.get("ada").failure.kind is FailureKind.DOUBTFUL
+
+    late = hub.scheduler.add_job("ada", attempt.tag)
+    stranger = hub.scheduler.add_job("ada", "minihub-h0-ffffffffffff")
+    await hub.listing.look()
+    assert hub.scheduler.cancelled == [("ada", late)]
+    assert hub.manager.health().unknown_jobs == ((stranger, "ada", "minihub-h0-ffffffffffff"),)
+
+
+async def test_stop_in_every_state_cancels_and_confirms(hub):
+    for user, prepare in (("a", hub.queued), ("b", hub.ready)):
+        attempt = await prepare(user)
+        stopped = await hub.manager.stop(user, StopCause.USER, by=user)
+        again = await hub.manager.stop(user, StopCause.LOGOUT, by=user)
+        assert (stopped.state, again.state, again.stop_cause) == (
+            State.STOPPING,
+            State.STOPPING,
+            StopCause.USER,
+        )
+        await until(lambda a=attempt, u=user: (u, a.job_id) in hub.scheduler.cancelled)
+        assert hub.manager.route(user) is None
+        hub.clock.advance(0.1)
+        await hub.listing.look()
+        await hub.listing.look()
+        assert hub.state(user) is State.STOPPED
+        assert await hub.manager.wait_final(user, 1)
+    assert hub.closed.count("b") >= 1
+
+
+async def test_stop_wins_the_race_against_sbatch(hub):
+    hub.scheduler.submit_gate = asyncio.Event()
+    await hub.start()
+    await until(lambda: hub.scheduler.submitted)
+    await hub.manager.stop("ada", StopCause.USER, by="ada")
+    with pytest.raises(Conflict):
+        await hub.start()
+    hub.scheduler.submit_gate.set()
+    await until(lambda: hub.scheduler.cancelled == [("ada", "1")])
+
+
+async def test_a_cancel_that_fails_is_repeated(hub):
+    await hub.ready()
+    hub.scheduler.cancel_error = OUTAGE
+    await hub.manager.stop("ada", StopCause.USER, by="ada")
+    await until(lambda: len(hub.scheduler.cancelled) == 1)
+    hub.scheduler.cancel_error = None
+    hub.clock.advance(6)
+    await hub.listing.tick()
+    await until(lambda: len(hub.scheduler.cancelled) == 2 and not hub.scheduler.jobs)
+
+
+async def test_the_spawn_timeout_cancels_and_is_explained(hub):
+    attempt = await hub.queued()
+    hub.scheduler.change(attempt.job_id, JobPhase.WAITING, "PENDING", reason="Priority")
+    await hub.listing.look()
+    hub.clock.advance(301)
+    await hub.listing.tick()
+    await until(lambda: hub.scheduler.cancelled)
+    hub.clock.advance(0.1)
+    await hub.listing.look()
+    await hub.listing.look()
+
+    failure = hub.manager.get("ada").failure
+    assert (hub.state(), failure.message) == (State.FAILED, "Spawn failed: Timeout")
+    assert "Priority" in failure.reason
+
+
+async def test_an_outage_changes_nothing_and_refuses_new_starts(hub):
+    await hub.ready()
+    hub.scheduler.listing_error = OUTAGE
+    for _ in range(5):
+        assert not await hub.listing.look()
+        hub.clock.advance(30)
+    assert hub.state() is State.READY
+    assert hub.manager.health().failing_since is not None
+    with pytest.raises(SchedulerUnavailable):
+        await hub.start("bob")
+    form = await hub.manager.form("bob")
+    assert "slurmctld does not answer." in form.problem
+
+
+async def test_a_job_that_dies_while_starting_ends_the_wait_with_its_log(hub):
+    attempt = await hub.queued()
+    hub.scheduler.run_all()
+    await hub.listing.look()
+    hub.scheduler.change(attempt.job_id, JobPhase.ENDED, "FAILED")
+    hub.scheduler.endings[attempt.job_id] = JobEnding("FAILED", 127)
+    hub.scheduler.logs["/home/ada/1.log"] = "jupyter: command not found"
+    await hub.listing.look()
+    await until(lambda: hub.state() is State.FAILED)
+
+    ended = hub.manager.get("ada")
+    assert (ended.failure.kind, ended.log_tail) == (FailureKind.DIED, "jupyter: command not found")
+    assert "127" in ended.failure.reason
+
+
+async def test_jupyter_that_is_not_there_yet_is_tried_again_and_an_open_one_is_stopped(hub):
+    hub.prover.error = UpstreamError("refused")
+    attempt = await hub.queued()
+    hub.scheduler.run_all()
+    hub.manager.report(attempt.secrets.report, 4000)
+    await until(lambda: hub.manager.get("ada").port)
+    await hub.listing.look()
+    await until(lambda: len(hub.prover.asked) > 2)
+    assert hub.state() is State.STARTING
+
+    hub.prover.error = UpstreamUnsafe("It answers without a token.")
+    await until(lambda: hub.scheduler.cancelled)
+    assert hub.manager.get("ada").failure.kind is FailureKind.UNSAFE
+
+
+async def test_a_report_counts_once_and_only_with_its_secret(hub):
+    attempt = await hub.queued()
+
+    assert not hub.manager.report("", 4000)
+    assert not hub.manager.report("wrong", 4000)
+    assert not hub.manager.report(attempt.secrets.report, 99999)
+    assert hub.manager.report(attempt.secrets.report, 4000)
+    await until(lambda: hub.manager.get("ada").port == 4000)
+    assert not hub.manager.report(attempt.secrets.report, 4001)
+
+
+async def test_the_port_comes_by_the_comment_too(hub):
+    attempt = await hub.queued()
+    hub.scheduler.change(
+        attempt.job_id, JobPhase.RUNNING, "RUNNING", node="n2", comment=f"{attempt.tag} 4321"
+    )
+    await hub.listing.look()
+    await until(lambda: hub.state() is State.READY)
+
+    assert hub.manager.route("ada").endpoint.port == 4321
+
+
+@pytest.mark.parametrize("stage", ["submitting", "queued", "starting", "ready", "stopping"])
+async def test_a_new_hub_adopts_what_the_old_one_left(stage):
+    old = Hub()
+    if stage == "submitting":
+        old.scheduler.submit_gate = asyncio.Event()
+        attempt = await old.start()
+        await until(lambda: old.scheduler.submitted)
+    else:
+        attempt = await (old.ready() if stage in ("ready", "stopping") else old.queued())
+    if stage == "starting":
+        old.scheduler.run_all()
+        await old.listing.look()
+    if stage == "stopping":
+        old.scheduler.cancel_error = OUTAGE
+        await old.manager.stop("ada", StopCause.USER, by="ada")
+    await old.supervisor.close()
+    if stage == "submitting":
+        old.scheduler.add_job("ada", attempt.tag)  # sbatch outlived the hub
+    old.scheduler.cancel_error = None
+
+    old.clock.advance(20)
+    new = Hub(old.store, old.scheduler, old.clock)
+    await new.manager.adopt_all()
+    await new.listing.look()
+    expected = {
+        "submitting": State.QUEUED,
+        "queued": State.QUEUED,
+        "starting": State.STARTING,
+        "ready": State.READY,
+    }
+    if stage == "stopping":
+        await until(lambda: new.scheduler.cancelled)
+        new.clock.advance(0.1)
+        await new.listing.look()
+        await new.listing.look()
+        assert new.state() is State.STOPPED
+    else:
+        assert (new.state(), new.manager.get("ada").job_id) == (expected[stage], "1")
+    assert len(new.scheduler.submitted) == 1
+    if stage == "ready":
+        assert new.manager.route("ada").secrets == attempt.secrets
+    await new.supervisor.close()
+
+
+async def test_an_unknown_tag_is_never_cancelled(hub):
+    """A restored store, or a second hub: nobody's job is touched."""
+    hub.scheduler.add_job("ada", "minihub-h0-aaaaaaaaaaaa", JobPhase.RUNNING, "RUNNING")
+    for _ in range(3):
+        await hub.listing.look()
+
+    assert hub.scheduler.cancelled == []
+    assert [job for job, _, _ in hub.manager.health().unknown_jobs] == ["1"]
+
+
+async def test_a_listing_that_hides_jobs_declares_nobody_gone(hub):
+    attempt = await hub.ready()
+    hub.scheduler.sees_all_users = False
+    job = hub.scheduler.jobs.pop(attempt.job_id)
+    for _ in range(5):
+        await hub.listing.look()
+    assert hub.state() is State.READY
+
+    hub.scheduler.endings[job.id] = JobEnding("TIMEOUT")
+    await hub.listing.look()
+    assert hub.manager.get("ada").failure.kind is FailureKind.TIME_LIMIT
+
+
+async def test_progress_tells_the_whole_way(hub):
+    attempt = await hub.start()
+    seen = []
+
+    async def watch():
+        seen.extend([event async for event in hub.manager.progress("ada")])
+
+    watcher = asyncio.get_running_loop().create_task(watch())
+    await until(lambda: hub.state() is State.QUEUED)
+    await asyncio.sleep(0.01)
+    hub.scheduler.run_all()
+    await hub.listing.look()
+    await asyncio.sleep(0.01)
+    hub.manager.report(attempt.secrets.report, 4000)
+    await asyncio.wait_for(watcher, 5)
+
+    assert seen[-1].ready
+    assert [e.percent for e in seen] == sorted(e.percent for e in seen)
+    assert seen[0].attempt.state in (State.SUBMITTING, State.QUEUED)
+
+
+async def test_the_loops_run_a_server_from_start_to_stop():
+    """The loops themselves, with the machine's clock: nothing here calls look() or tick()."""
+    hub = Hub(clock=SystemClock())
+    loops = [
+        asyncio.get_running_loop().create_task(work()) for work in (hub.listing.run, hub.listing.run_clocks)
+    ]
+    attempt = await hub.start()
+    await until(lambda: hub.state() is State.QUEUED)
+    hub.scheduler.run_all()
+    hub.manager.report(attempt.secrets.report, 4000)
+    await until(lambda: hub.state() is State.READY)
+    await hub.manager.stop("ada", StopCause.USER, by="ada")
+    assert await hub.manager.wait_final("ada", 5)
+    for loop in loops:
+        loop.cancel()
+    await asyncio.gather(*loops, return_exceptions=True)
+    await hub.supervisor.close()
+
+
+async def test_listings_do_not_grow_with_servers(hub):
+    for user in "abcdefgh":
+        await hub.ready(user)
+    before = hub.scheduler.listings
+    await hub.listing.look()
+
+    assert hub.scheduler.listings == before + 1
