@@ -506,6 +506,7 @@ def test_a_unix_socket_is_for_the_hub_only(launch, somebody, mode, expected):
 def test_something_else_in_the_sockets_place_is_not_removed(launch, somebody):
     path = somebody.shared / "s"
     path.write_text("precious")
+    os.chown(path, somebody.uid, somebody.uid)
     job = launch(listen=str(path))
     assert job.process.wait(20) == 1
     assert "is in the way" in job.log
@@ -517,7 +518,8 @@ def test_something_else_in_the_sockets_place_is_not_removed(launch, somebody):
 
 def test_rescue_keeps_off_the_users_files(launch, somebody):
     somebody.write(".jupyter/jupyter_server_config.py", "import os; os._exit(3)")
-    somebody.write(".bashrc", "exit 1")
+    for name in (".bashrc", ".bash_profile", ".profile"):
+        somebody.write(name, "exit 1")
     somebody.write(".local/share/jupyter/kernels/broken/kernel.json", "{")
     somebody.env["PYTHONSTARTUP"] = "/nowhere"
     assert launch().process.wait(30) == 3
