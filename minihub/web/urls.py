@@ -119,7 +119,9 @@ class Urls:
         """Where to go on to after a login or a start: a safe path that does not lead round in circles."""
         path = self.safe_path(raw)
         here = path.split("?", 1)[0].removeprefix(self.base)
-        circular = here in {"hub/login", "hub/logout"} or (here.startswith("user/") and here.endswith("/logout"))
+        circular = here in {"hub/login", "hub/logout"} or (
+            here.startswith("user/") and here.endswith("/logout")
+        )
         return "" if circular else path
 
 
