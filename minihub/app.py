@@ -14,6 +14,7 @@ from aiohttp import web
 
 from minihub import __version__
 from minihub.auth.entrance import Entrance
+from minihub.auth.pam import PamAuthenticator
 from minihub.clock import Clock, SystemClock
 from minihub.config import Settings
 from minihub.errors import ConfigError, StoreError
@@ -93,7 +94,7 @@ async def running(ground: Ground) -> AsyncIterator[str]:
             stack.push_async_callback(transport.close)
         scheduler = _build_scheduler(ground, clock, helper, transport)
         stack.push_async_callback(scheduler.close)
-        entrance = Entrance(ground.settings, store, helper, clock)
+        entrance = Entrance(ground.settings, store, PamAuthenticator(helper), clock)
         stack.push_async_callback(entrance.close)
         hub = _Hub(ground, clock, store, keeper, scheduler, transport, entrance)
         stack.push_async_callback(hub.close)
@@ -233,7 +234,7 @@ def _build_scheduler(
     if transport is None:
         from minihub.schedulers.local import LocalScheduler  # noqa: PLC0415
 
-        return LocalScheduler(ground.settings, helper, clock, ground.runtime_dir)
+        return LocalScheduler(ground.settings.local, helper, clock, ground.runtime_dir)
     from minihub.schedulers.slurm.scheduler import SlurmScheduler  # noqa: PLC0415
 
     return SlurmScheduler(ground.settings, transport, clock)

@@ -27,8 +27,10 @@ class VerifyFailed(HubError):
     """A step of the way did not work; says which."""
 
 
-async def verify(url: str, user: str, password: str, say: Callable[[str], None] = print) -> None:
-    """Go the whole way once.
+async def verify(
+    url: str, user: str, password: str, *, insecure: bool = False, say: Callable[[str], None] = print
+) -> None:
+    """Go the whole way once; `insecure` takes any certificate.
 
     Raises:
         VerifyFailed: With the step that failed and what was answered.
@@ -36,7 +38,7 @@ async def verify(url: str, user: str, password: str, say: Callable[[str], None] 
     base = url.rstrip("/")
     jar = aiohttp.CookieJar(unsafe=True)  # cookies of 127.0.0.1 too
     headers = {"Accept": "text/html", "Origin": _origin(base)}
-    connector = aiohttp.TCPConnector(ssl=not base.startswith(("https://127.", "https://localhost")))
+    connector = aiohttp.TCPConnector(ssl=not insecure)
     async with aiohttp.ClientSession(cookie_jar=jar, headers=headers, connector=connector) as client:
         visit = _Visit(client, base, user, say)
         await visit.wait_for_hub()
@@ -78,6 +80,10 @@ class _Visit:
                 async with self._client.get(f"{self._base}/hub/health") as answer:
                     if answer.status == 200:
                         return
+            except aiohttp.ClientSSLError as error:
+                raise VerifyFailed(
+                    f"The certificate of {self._base} is not trusted (--insecure takes it).", str(error)
+                ) from error
             except aiohttp.ClientConnectionError:
                 pass
             await asyncio.sleep(0.2)
