@@ -1,7 +1,7 @@
 """What a browser sees: pages, progress events, static files, translations; `web/api` is what a script sees.
 
-Who calls in: `app.py` builds the aiohttp application with `build_app(Deps(...))`; the proxy hands every request to it that
-no running server answers, and calls `render_not_running` and `render_unreachable` where it meets a missing server itself.
+Who calls in: `minihub/app.py` builds the aiohttp application with `build_app(Deps(...), proxy.attach)`; the proxy asks
+`pages.user.ProxyPages` for what people see where it has nothing to forward to, and `pages.user.do_logout` for Log Out.
 
 What goes out: calls of `Servers` (what users have), `Identity` and `Logins` (who asks), `Tokens`, `Csrf`, `authenticate`.
 All of them are protocols that `deps.py` lists; nothing here knows how they work.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from aiohttp import web
 
 from minihub.tasks import TaskKeeper
@@ -18,8 +20,13 @@ from minihub.web.urls import Urls
 MAX_FORM_BYTES = 256 * 1024
 
 
-def build_app(deps: Deps) -> web.Application:
-    """The application, ready for a runner with `handler_cancellation=True` (event streams end with their reader)."""
+def build_app(deps: Deps, *attach: Callable[[web.Application], None]) -> web.Application:
+    """The application, ready for a runner with `handler_cancellation=True` (event streams end with their reader).
+
+    Args:
+        deps: All that the pages call.
+        attach: Whatever else adds routes, such as `ReverseProxy.attach`.
+    """
     app = web.Application(middlewares=[around], client_max_size=MAX_FORM_BYTES)
     directories = template_dirs(deps.settings.hub.templates_dir)
     urls = Urls(deps.settings.hub.base_path)
@@ -36,6 +43,8 @@ def build_app(deps: Deps) -> web.Application:
     app.on_shutdown.append(_end_streams)
     app.on_cleanup.append(_close)
     add_routes(app, urls.base)
+    for add in attach:
+        add(app)
     return app
 
 

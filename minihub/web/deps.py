@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 from minihub.auth.model import Identity
 from minihub.clock import Clock
@@ -67,12 +67,12 @@ class Tokens(Protocol):
     """Makes, lists and revokes personal API tokens."""
 
     async def create(
-        self, user: str, *, note: str, scopes: frozenset[str], lifetime_s: float
+        self, user: str, *, note: str = "", scopes: Iterable[str] = (), lifetime_s: float | None = None
     ) -> tuple[str, TokenRecord]:
         """Make a token; returns the secret (this once) and the record."""
         ...
 
-    async def list(self, user: str) -> Sequence[TokenRecord]:
+    async def list(self, user: str | None = None) -> Sequence[TokenRecord]:
         """The valid tokens of a user, newest first."""
         ...
 
@@ -82,7 +82,7 @@ class Tokens(Protocol):
 
 
 class Csrf(Protocol):
-    """Ties a form to the login session that it was drawn for."""
+    """Ties a form to the login session, or before it to the browser, that it was drawn for."""
 
     def make(self, key: str) -> str:
         """A token for the login session `key` (Principal.key)."""
@@ -92,14 +92,29 @@ class Csrf(Protocol):
         """Whether `token` was made for `key`."""
         ...
 
+    def make_form(self, cookie: str | None) -> tuple[str, str]:
+        """What the login form needs: its cookie's value (the browser's, if it has a good one) and its field's."""
+        ...
+
+    def verify_form(self, cookie: str | None, token: str | None) -> bool:
+        """Whether the field belongs to the cookie that came with it."""
+        ...
+
 
 class Audit(Protocol):
     """Appends one line to the audit log."""
 
     async def __call__(
-        self, action: str, *, user: str, address: str, outcome: str = "ok", detail: str = ""
+        self,
+        actor: str,
+        action: str,
+        *,
+        target: str = "",
+        address: str = "",
+        outcome: str = "ok",
+        detail: Mapping[str, Any] | None = None,
     ) -> None:
-        """Write down that `user`, from `address`, did `action`."""
+        """Write down that `actor`, from `address`, did `action`."""
         ...
 
 
@@ -120,7 +135,7 @@ class Deps:
     csrf: Csrf
     audit: Audit
     authenticate: Authenticate
-    is_admin: Callable[[str], bool]
+    is_admin: Callable[[str], Awaitable[bool]]
     open_url: Callable[[Attempt], str]
     """Where a ready server opens: a path with base_path, such as /user/ada/lab."""
     explain_reason: Callable[[str], str] = str

@@ -1,23 +1,21 @@
-"""Paths of users' servers that no server answers, and the redirects to them. The proxy calls this too."""
+"""What the proxy shows where no server answers, and the redirects to users' servers."""
 
 from __future__ import annotations
 
 from aiohttp import web
 
-from minihub.errors import Forbidden
-from minihub.servers.model import State
-from minihub.web.guard import to_login
+from minihub.auth.model import Principal
+from minihub.servers.model import Attempt, State
 from minihub.web.keys import DEPS, PRINCIPAL, URLS
-from minihub.web.respond import (
-    error_body,
-    json_response,
-    page,
-    redirect,
-    translator,
-    user_of,
-    view_of,
-    wants_json,
-)
+from minihub.web.middleware import find_login
+from minihub.web.pages import logout
+from minihub.web.respond import error_response, page, redirect, translator, user_of, view_of
+from minihub.web.words import N_
+
+REFUSALS = {
+    "bad_path": N_("This address is not one that a server can have."),
+    "cross_site": N_("Another site sent this request, so it was not passed on."),
+}
 
 
 async def user_redirect(request: web.Request) -> web.Response:
@@ -30,40 +28,62 @@ async def old_style(request: web.Request) -> web.Response:
     return _to_server(request, request.match_info["name"])
 
 
-async def no_server(request: web.Request) -> web.Response:
-    """/user/NAME/PATH that the proxy could not bring to a running server."""
-    principal = request.get(PRINCIPAL)
-    if principal is None:
-        return to_login(request)
-    if request.match_info["name"] != principal.user:
-        raise Forbidden("This server belongs to somebody else.")
-    attempt = request.app[DEPS].servers.get(principal.user)
-    if attempt is not None and attempt.state is State.READY:
-        return render_unreachable(request, principal.user)
-    return await render_not_running(request, principal.user)
+class ProxyPages:
+    """What people see where the proxy has nothing to forward to (its `Pages`)."""
 
+    async def not_running(
+        self, request: web.Request, user: str, status: int, back_to: str
+    ) -> web.StreamResponse:
+        """There is no server, or it cannot be reached now; offer a start that returns to `back_to`."""
+        await find_login(request)
+        principal = request.get(PRINCIPAL)
+        attempt = request.app[DEPS].servers.get(user)
+        if principal is None or principal.user != user:
+            # By a token of somebody who may open others' servers: nothing to be offered.
+            return error_response(request, status, translator(request)("This server is not running."))
+        if attempt is not None and attempt.state is State.READY:
+            return _render_unreachable(request, attempt, status, back_to)
+        return await _render_not_running(request, user, attempt, status, back_to)
 
-async def render_not_running(request: web.Request, user: str, path: str = "") -> web.Response:
-    """424: there is no running server; a person is offered to start one and then comes back to `path`.
-
-    424 and not 404: JupyterLab answers a 404 with a hot loop of requests, and 424 with "Server unavailable".
-    """
-    deps, urls, tr = request.app[DEPS], request.app[URLS], translator(request)
-    attempt = deps.servers.get(user)
-    view = view_of(request, attempt) if attempt else None
-    if wants_json(request):
-        message = tr("Your server is not running.")
-        body = error_body(
-            424, message, state=view.state if view else "stopped", ended=view.ended if view else ""
+    async def not_owner(self, request: web.Request, user: str, principal: Principal) -> web.StreamResponse:
+        """`user`'s server is not `principal`'s."""
+        await find_login(request)
+        message = translator(request)(
+            "This is the server of %(owner)s, and you are logged in as %(name)s.",
+            owner=user,
+            name=principal.user,
         )
-        return json_response(body, status=424)
-    next_path = urls.safe_next(path or request.raw_path)
+        return error_response(request, 403, message)
+
+    async def confirm_logout(self, request: web.Request, principal: Principal) -> web.StreamResponse:
+        """Ask whether logging out is meant."""
+        await find_login(request)
+        return logout.confirm(request, principal)
+
+    async def refused(self, request: web.Request, status: int, kind: str) -> web.StreamResponse:
+        """Anything else; `kind` as in `proxy.gate.Refuse`."""
+        await find_login(request)
+        text = REFUSALS.get(kind, "")
+        return error_response(request, status, translator(request)(text) if text else "")
+
+
+async def do_logout(request: web.Request, principal: Principal) -> web.StreamResponse:
+    """Jupyter's own Log Out: the proxy has made sure that it was clicked."""
+    await find_login(request)
+    return await logout.log_out(request, principal)
+
+
+async def _render_not_running(
+    request: web.Request, user: str, attempt: Attempt | None, status: int, back_to: str
+) -> web.Response:
+    deps, urls = request.app[DEPS], request.app[URLS]
+    next_path = urls.safe_next(back_to)
     can_repeat = attempt is not None or await deps.servers.last_options(user) is not None
     return page(
         request,
         "not_running.html",
-        status=424,
-        server=view,
+        status=status,
+        server=view_of(request, attempt) if attempt else None,
         next_path=next_path,
         can_repeat=can_repeat,
         pending_url=urls.pending(user, next_path),
@@ -71,16 +91,11 @@ async def render_not_running(request: web.Request, user: str, path: str = "") ->
     )
 
 
-def render_unreachable(request: web.Request, user: str) -> web.Response:
-    """503: the job runs, but its Jupyter does not answer just now."""
-    deps, tr = request.app[DEPS], translator(request)
-    if wants_json(request):
-        body = error_body(503, tr("Your server does not answer right now."))
-        response = json_response(body, status=503)
-    else:
-        attempt = deps.servers.get(user)
-        view = view_of(request, attempt) if attempt else None
-        response = page(request, "unreachable.html", status=503, server=view)
+def _render_unreachable(request: web.Request, attempt: Attempt, status: int, back_to: str) -> web.Response:
+    next_path = request.app[URLS].safe_next(back_to)
+    response = page(
+        request, "unreachable.html", status=status, server=view_of(request, attempt), next_path=next_path
+    )
     response.headers["Retry-After"] = "5"
     return response
 
