@@ -9,6 +9,7 @@ from typing import Any, Final, Protocol
 from urllib.parse import quote
 
 from aiohttp import StreamReader, web
+from aiohttp.http_exceptions import HttpProcessingError
 from multidict import CIMultiDict
 
 from minihub.auth.model import Identity, Principal
@@ -32,6 +33,20 @@ from minihub.tasks import TaskKeeper
 
 log = logging.getLogger(__name__)
 
+class _Malformed(logging.Filter):
+    """What a client sent wrongly is no error of ours, and aiohttp would log the wrong line: maybe its cookies."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        error = record.exc_info[1] if record.exc_info else None
+        return not isinstance(error, HttpProcessingError)
+
+
+def _make_http_log() -> logging.Logger:
+    logger = logging.getLogger("minihub.http")
+    logger.addFilter(_Malformed())
+    return logger
+
+
 RUNNER_OPTIONS: Final[dict[str, Any]] = {
     # A browser that goes away ends its request upstream too.
     "handler_cancellation": True,
@@ -42,6 +57,7 @@ RUNNER_OPTIONS: Final[dict[str, Any]] = {
     "max_field_size": 64 * 1024,
     # The log would show ?token=.
     "access_log": None,
+    "logger": _make_http_log(),
 }
 """What the application's runner must be given for the proxy to keep its promises."""
 
@@ -106,6 +122,7 @@ class _ForwardedWebSocket(Forwarded, web.WebSocketResponse):
     """The browser's leg of a websocket."""
 
 
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 DoLogout = Callable[[web.Request, Principal], Awaitable[web.StreamResponse]]
 
 
@@ -149,13 +166,14 @@ class ReverseProxy:
         self._live = LiveConnections()
         self._keeper = TaskKeeper()
 
-    def routes(self) -> list[web.RouteDef]:
-        """The one route: everything under /user/."""
-        return [web.route("*", f"{self._base_path}user/{{tail:.*}}", self.handle)]
+    def attach(self, app: web.Application, handler: Handler | None = None) -> None:
+        """Add the one route, the regular look at logins, and the end of all connections at shutdown.
 
-    def attach(self, app: web.Application) -> None:
-        """Add the route, the regular look at logins, and the end of all connections at shutdown."""
-        app.add_routes(self.routes())
+        Args:
+            app: The application.
+            handler: What answers under /user/; it calls `handle`. None: `handle` itself.
+        """
+        app.router.add_route("*", f"{self._base_path}user/{{tail:.*}}", handler or self.handle)
         app.on_shutdown.append(self._shut_down)
         app.cleanup_ctx.append(self._watch_logins)
 

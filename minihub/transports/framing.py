@@ -145,8 +145,11 @@ class AfterMarker:
             self.feed(after)
 
     def text(self) -> str:
-        """Return what followed the marker; bytes that are no UTF-8 become U+FFFD."""
-        return b"".join(self._chunks).decode("utf-8", "replace")
+        """Return what followed the marker; bytes that are no UTF-8 become U+FFFD.
+
+        A start-up file with `exec 2>&1` sends stderr's marker here as well.
+        """
+        return b"".join(self._chunks).removeprefix(self.marker).decode("utf-8", "replace")
 
 
 def build_marker(nonce: str) -> bytes:

@@ -27,6 +27,11 @@ def client_of(request: web.Request, settings: HubSettings) -> Client:
     return Client(client.address, scheme, rest.partition("/")[0])
 
 
+def client_address(request: web.Request, settings: HubSettings) -> str:
+    """The browser's IP address."""
+    return client_of(request, settings).address
+
+
 def is_secure(request: web.Request, settings: HubSettings) -> bool:
     """Whether the browser speaks TLS, to us or to a declared front proxy."""
     return client_of(request, settings).scheme == "https"

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
 from minihub.auth.model import Identity
 from minihub.clock import Clock
@@ -105,16 +105,42 @@ class Audit(Protocol):
     """Appends one line to the audit log."""
 
     async def __call__(
-        self,
-        actor: str,
-        action: str,
-        *,
-        target: str = "",
-        address: str = "",
-        outcome: str = "ok",
-        detail: Mapping[str, Any] | None = None,
+        self, action: str, *, user: str, address: str, outcome: str = "ok", detail: str = ""
     ) -> None:
-        """Write down that `actor`, from `address`, did `action`."""
+        """Write down that `user`, from `address`, did `action`; `detail` says to what, if not to his own things."""
+        ...
+
+
+class UserRecord(Protocol):
+    """A user the hub has seen."""
+
+    @property
+    def name(self) -> str:
+        """Canonical Unix name."""
+        ...
+
+    @property
+    def created_at(self) -> float:
+        """Wall seconds of the first login."""
+        ...
+
+    @property
+    def last_seen(self) -> float | None:
+        """Wall seconds of the last one."""
+        ...
+
+
+class Users(Protocol):
+    """The users the hub knows."""
+
+    async def get(self, user: str) -> UserRecord | None:
+        """One of them, None if never seen."""
+        ...
+
+    async def list(
+        self, name_filter: str = "", *, offset: int = 0, limit: int = 50
+    ) -> tuple[Sequence[UserRecord], int]:
+        """Those whose name contains `name_filter`, by name; and how many there are in all."""
         ...
 
 
@@ -132,10 +158,11 @@ class Deps:
     identity: Identity
     logins: Logins
     tokens: Tokens
+    users: Users
     csrf: Csrf
     audit: Audit
     authenticate: Authenticate
-    is_admin: Callable[[str], Awaitable[bool]]
+    is_admin: Callable[[str], bool]
     open_url: Callable[[Attempt], str]
     """Where a ready server opens: a path with base_path, such as /user/ada/lab."""
     explain_reason: Callable[[str], str] = str

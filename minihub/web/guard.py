@@ -7,7 +7,7 @@ from enum import Enum
 
 from aiohttp import web
 
-from minihub.auth.origin import SAFE_METHODS, verify_origin
+from minihub.auth import origin
 from minihub.errors import Forbidden, LoginExpired
 from minihub.web.client import own_origin
 from minihub.web.keys import DEPS, PRINCIPAL, URLS
@@ -15,6 +15,8 @@ from minihub.web.respond import hub_error_response, redirect, wants_json
 from minihub.web.words import N_
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+SAFE_METHODS = origin.SAFE_METHODS
 
 PAGE_TOO_OLD = N_("This page was too old to be sent, so nothing was done. Go back, reload it and try again.")
 
@@ -63,7 +65,7 @@ async def verify_form(request: web.Request) -> None:
         Forbidden: It is not certainly ours.
     """
     deps = request.app[DEPS]
-    verify_origin(request.method, request.headers, own_origin(request, deps.settings.hub))
+    origin.verify_origin(request.method, request.headers, own_origin(request, deps.settings.hub))
     principal = request.get(PRINCIPAL)
     if principal is None:
         return

@@ -65,6 +65,10 @@ class Urls:
         """The REST API."""
         return f"{self.hub}api"
 
+    def api_progress(self, user: str) -> str:
+        """The event stream of a starting server, for programs."""
+        return f"{self.api}/users/{quote(user, safe='')}/server/progress"
+
     def login(self, next_path: str = "") -> str:
         """The login page, which leads on to `next_path`."""
         return with_query(f"{self.hub}login", next=next_path)

@@ -31,4 +31,6 @@ def create_accounting(layout: Layout, users: Sequence[User]) -> None:
 
 
 def _has_cluster(layout: Layout) -> bool:
-    return layout.name in run_in(layout, "hub", ["sacctmgr", "-nP", "show", "cluster", "format=cluster"]).split()
+    return (
+        layout.name in run_in(layout, "hub", ["sacctmgr", "-nP", "show", "cluster", "format=cluster"]).split()
+    )

@@ -32,9 +32,15 @@ def main(arguments: list[str]) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="dev-cluster", description="A real multi-host Slurm on this machine.")
+    parser = argparse.ArgumentParser(
+        prog="dev-cluster", description="A real multi-host Slurm on this machine."
+    )
     name = os.environ.get("MINIHUB_CLUSTER_NAME", DEFAULT_NAME)
-    parser.add_argument("--name", default=name, help="which cluster, several may run (MINIHUB_CLUSTER_NAME; default: %(default)s)")
+    parser.add_argument(
+        "--name",
+        default=name,
+        help="which cluster, several may run (MINIHUB_CLUSTER_NAME; default: %(default)s)",
+    )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
     up = commands.add_parser("up", help="bring it up, or what is missing of it")
@@ -47,7 +53,9 @@ def _parser() -> argparse.ArgumentParser:
     up.add_argument("--extra-users", type=int, default=0, metavar="N", help="users user01... for load tests")
     up.set_defaults(run=_up)
     commands.add_parser("down", help="end everything and remove every trace").set_defaults(run=_down)
-    commands.add_parser("status", help="tell each part's health; exit status 1 if one is not well").set_defaults(run=_status)
+    commands.add_parser(
+        "status", help="tell each part's health; exit status 1 if one is not well"
+    ).set_defaults(run=_status)
 
     where = f"HOST is hub, {', '.join(HOSTS)}"
     shell = commands.add_parser("shell", help=f"a shell on a host, or one command in a login shell; {where}")
@@ -83,7 +91,9 @@ def _require_privileges() -> None:
 def _up(layout: Layout, options: argparse.Namespace) -> int:
     start = time.monotonic()
     lifecycle.up(layout, jupyter_bin=options.jupyter_bin or _find_jupyter(), extra=options.extra_users)
-    print(f"cluster {layout.name} is up after {time.monotonic() - start:.0f} s; {layout.facts} has addresses and passwords")
+    print(
+        f"cluster {layout.name} is up after {time.monotonic() - start:.0f} s; {layout.facts} has addresses and passwords"
+    )
     return 0
 
 
@@ -139,7 +149,14 @@ def _as_user(layout: Layout, user: str) -> list[str]:
         name, _, uid, gid, _, home, shell = line.split(":")
         if name == user:
             path = "/usr/local/bin:/usr/bin:/bin"
-            environment = [f"HOME={home}", f"USER={user}", f"LOGNAME={user}", f"SHELL={shell}", f"PATH={path}", "LANG=C.UTF-8"]
+            environment = [
+                f"HOME={home}",
+                f"USER={user}",
+                f"LOGNAME={user}",
+                f"SHELL={shell}",
+                f"PATH={path}",
+                "LANG=C.UTF-8",
+            ]
             return ["setpriv", f"--reuid={uid}", f"--regid={gid}", "--init-groups", "env", "-i", *environment]
     raise ClusterError(f"the cluster has no user {user}")
 
@@ -150,6 +167,3 @@ def _replace(layout: Layout, host: str, inner: list[str]) -> None:
     argv = namespaces.enter(layout, host, stay)
     sys.stdout.flush()
     os.execvp(argv[0], argv)
-
-
-

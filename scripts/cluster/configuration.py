@@ -118,13 +118,17 @@ PrintMotd no
 AcceptEnv LANG LC_*
 Subsystem sftp internal-sftp
 
-# The hub's user CA vouches for the hub's users only: not for root, not for system accounts, and only from the hub.
-# SHLVL=1 makes bash skip ~/.bashrc for the hub's commands.
+# The hub's user CA vouches for the hub's users and its service account only: not for root, not for system accounts, and
+# only from the hub. SHLVL=1 makes bash skip ~/.bashrc for the hub's commands. The first match wins.
+Match User root
+    TrustedUserCAKeys none
+
 Match Address {layout.address("hub")} Group {USERS_GROUP}
     TrustedUserCAKeys {layout.user_ca_public}
     SetEnv SHLVL=1
 
 Match Address {layout.address("hub")} User {SERVICE_USER}
+    TrustedUserCAKeys {layout.user_ca_public}
     SetEnv SHLVL=1
 """
 

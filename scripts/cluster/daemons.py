@@ -12,8 +12,8 @@ from pathlib import Path
 
 from . import configuration
 from .layout import NODES, Layout
-from .namespaces import enter, run_in, write_file
-from .run import ClusterError, start_daemon, succeeds, wait_until
+from .namespaces import enter, run_in, succeeds_in, write_file
+from .run import ClusterError, start_daemon, wait_until
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,23 +34,25 @@ class Daemon:
 
 def daemons(layout: Layout) -> dict[str, Daemon]:
     """Return all daemons in the order in which they are started."""
-    answers = partial(_answers, layout)
+    answers = partial(succeeds_in, layout, "hub")
     parts = [
         Daemon("munged", partial(_start_munged, layout), partial(answers, ["munge", "-n"])),
-        Daemon("mariadb", partial(_start_mariadb, layout), partial(answers, ["mariadb-admin", "--silent", "ping"])),
-        Daemon("slurmdbd", partial(_start_slurmdbd, layout), partial(answers, ["sacctmgr", "-nP", "show", "qos"])),
+        Daemon(
+            "mariadb",
+            partial(_start_mariadb, layout),
+            partial(answers, ["mariadb-admin", "--silent", "ping"]),
+        ),
+        Daemon(
+            "slurmdbd", partial(_start_slurmdbd, layout), partial(answers, ["sacctmgr", "-nP", "show", "qos"])
+        ),
         Daemon("slurmctld", partial(_start_slurmctld, layout), partial(_is_slurmctld_up, layout)),
-        *(Daemon(f"slurmd {node}", partial(_start_slurmd, layout, node), partial(_is_node_up, layout, node)) for node in NODES),
+        *(
+            Daemon(f"slurmd {node}", partial(_start_slurmd, layout, node), partial(_is_node_up, layout, node))
+            for node in NODES
+        ),
         Daemon("sshd", partial(_start_sshd, layout), partial(_is_sshd_up, layout)),
     ]
     return {part.name: part for part in parts}
-
-
-def _answers(layout: Layout, argv: list[str]) -> bool:
-    try:
-        return succeeds(enter(layout, "hub", argv), timeout_s=10)
-    except ClusterError:
-        return False
 
 
 def write_configuration(layout: Layout) -> None:
@@ -61,11 +63,19 @@ def write_configuration(layout: Layout) -> None:
     write_file(layout, "/etc/slurm/slurm.conf", configuration.build_slurm_conf(layout))
     write_file(layout, "/etc/slurm/gres.conf", configuration.build_gres_conf(layout))
     write_file(layout, "/etc/slurm/cgroup.conf", "IgnoreSystemd=yes\n")
-    write_file(layout, "/etc/slurm/slurmdbd.conf", configuration.build_slurmdbd_conf(), mode="600", owner="slurm:slurm")
+    write_file(
+        layout,
+        "/etc/slurm/slurmdbd.conf",
+        configuration.build_slurmdbd_conf(),
+        mode="600",
+        owner="slurm:slurm",
+    )
     write_file(layout, "/etc/minihub-cluster/my.cnf", configuration.build_mariadb_conf(layout))
     write_file(layout, "/etc/ssh/sshd_config", configuration.build_sshd_conf(layout))
     # Where the machine's audit id cannot be changed, this module would refuse every login.
-    run_in(layout, "hub", ["sh", "-c", "sed -i 's/required *pam_loginuid/optional pam_loginuid/' /etc/pam.d/*"])
+    run_in(
+        layout, "hub", ["sh", "-c", "sed -i 's/required *pam_loginuid/optional pam_loginuid/' /etc/pam.d/*"]
+    )
     for owner, mode, path in (
         ("munge", "755", "/run/munge"),
         ("munge", "700", "/var/log/munge"),
@@ -88,13 +98,13 @@ def _make_devices(layout: Layout) -> None:
     directory = f"{layout.private}/dev"
     run_in(layout, "hub", ["install", "-d", "-m", "755", directory])
     for device in configuration.DEVICES:
-        if not succeeds(enter(layout, "hub", ["test", "-c", f"{directory}/{device}"])):
+        if not succeeds_in(layout, "hub", ["test", "-c", f"{directory}/{device}"]):
             run_in(layout, "hub", ["mknod", "-m", "666", f"{directory}/{device}", "c", "1", "3"])
 
 
 def _start_munged(layout: Layout) -> None:
     key = "/etc/munge/munge.key"
-    if not succeeds(enter(layout, "hub", ["test", "-e", f"{layout.private}/munge-key-is-ours"])):
+    if not succeeds_in(layout, "hub", ["test", "-e", f"{layout.private}/munge-key-is-ours"]):
         # The machine's own key shows through the overlay, and this cluster is none of its friends.
         write_file(layout, key, secrets.token_hex(64), mode="600", owner="munge:munge")
         run_in(layout, "hub", ["touch", f"{layout.private}/munge-key-is-ours"])
@@ -103,11 +113,17 @@ def _start_munged(layout: Layout) -> None:
 
 def _start_mariadb(layout: Layout) -> None:
     options = "--defaults-file=/etc/minihub-cluster/my.cnf"
-    fresh = not succeeds(enter(layout, "hub", ["test", "-d", f"{layout.private}/mysql/mysql"]))
+    fresh = not succeeds_in(layout, "hub", ["test", "-d", f"{layout.private}/mysql/mysql"])
     if fresh:
-        run_in(layout, "hub", ["mariadb-install-db", options, "--user=mysql", "--skip-test-db"], timeout_s=120)
+        run_in(
+            layout, "hub", ["mariadb-install-db", options, "--user=mysql", "--skip-test-db"], timeout_s=120
+        )
     start_daemon(enter(layout, "ctl", ["mariadbd", options]), layout.log / "mariadb.log")
-    wait_until(lambda: _answers(layout, ["mariadb-admin", "--silent", "ping"]), timeout_s=30, what="MariaDB answers")
+    wait_until(
+        lambda: succeeds_in(layout, "hub", ["mariadb-admin", "--silent", "ping"]),
+        timeout_s=30,
+        what="MariaDB answers",
+    )
     if fresh:
         run_in(
             layout,
@@ -123,7 +139,7 @@ def _start_slurmdbd(layout: Layout) -> None:
 
 
 def _start_slurmctld(layout: Layout) -> None:
-    fresh = not succeeds(enter(layout, "hub", ["test", "-e", f"{layout.private}/slurmctld/clustername"]))
+    fresh = not succeeds_in(layout, "hub", ["test", "-e", f"{layout.private}/slurmctld/clustername"])
     run_in(layout, "ctl", ["slurmctld", *(["-c"] if fresh else [])])
 
 
@@ -140,7 +156,9 @@ def _start_slurmd(layout: Layout, node: str) -> None:
 
 def _is_node_up(layout: Layout, node: str) -> bool:
     try:
-        state = run_in(layout, "hub", ["sinfo", "-h", "-N", "-p", "compute", "-n", node, "-o", "%T"], timeout_s=10)
+        state = run_in(
+            layout, "hub", ["sinfo", "-h", "-N", "-p", "compute", "-n", node, "-o", "%T"], timeout_s=10
+        )
     except ClusterError:
         return False
     pid = _pid_of(layout, f"/run/slurm/slurmd-{node}.pid")
@@ -177,9 +195,24 @@ def slurm_version(layout: Layout) -> str:
 
 def missing_programs() -> list[str]:
     """Return the programs that the cluster needs and this machine lacks."""
-    needed = (
-        "slurmctld slurmd slurmdbd sbatch sacctmgr munged mariadbd mariadb-install-db sshd ssh-keygen ip sudo visudo "
-        "nsenter unshare runuser setpriv"
-    ).split()
+    needed = [
+        "slurmctld",
+        "slurmd",
+        "slurmdbd",
+        "sbatch",
+        "sacctmgr",
+        "munged",
+        "mariadbd",
+        "mariadb-install-db",
+        "sshd",
+        "ssh-keygen",
+        "ip",
+        "sudo",
+        "visudo",
+        "nsenter",
+        "unshare",
+        "runuser",
+        "setpriv",
+    ]
     places = ("/usr/sbin", "/usr/bin", "/sbin", "/bin", "/usr/local/sbin", "/usr/local/bin")
     return [program for program in needed if not any(Path(place, program).exists() for place in places)]

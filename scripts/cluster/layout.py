@@ -53,7 +53,9 @@ class Layout:
 
     def __post_init__(self) -> None:
         if not _NAME.fullmatch(self.name):
-            raise ValueError(f"a cluster's name is a small letter and up to 9 letters or digits, not {self.name!r}")
+            raise ValueError(
+                f"a cluster's name is a small letter and up to 9 letters or digits, not {self.name!r}"
+            )
 
     @property
     def subnet(self) -> str:
@@ -112,6 +114,16 @@ class Layout:
     @property
     def known_hosts(self) -> Path:
         return self.hub_files / "known_hosts"
+
+    @property
+    def hub_state(self) -> Path:
+        """The state directory that configs/dev-cluster.toml names."""
+        return self.hub_files / "state"
+
+    @property
+    def jupyter(self) -> Path:
+        """A link to the directory with `jupyter`, so that settings need not know where that is."""
+        return self.directory / "jupyter"
 
     @property
     def facts(self) -> Path:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import json
 import os
 import shutil
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 
 from . import accounting, namespaces, users
@@ -20,7 +20,7 @@ from .run import ClusterError, wait_until
 CHECKOUT = Path(__file__).resolve().parents[2]
 
 
-@contextmanager
+@contextlib.contextmanager
 def locked(layout: Layout) -> Iterator[None]:
     """Hold the cluster's lock, which is its own directory: two `up` at once would build two half clusters."""
     while True:
@@ -61,6 +61,7 @@ def up(layout: Layout, *, jupyter_bin: Path, extra: int) -> None:
         users.create_service_account(layout)
         users.create_host_key(layout)
         users.install_site_files(layout, CHECKOUT)
+        _link_jupyter(layout, jupyter_bin)
         _write_facts(layout, jupyter_bin, people, passwords)
         _start_daemons(layout, people)
 
@@ -68,7 +69,9 @@ def up(layout: Layout, *, jupyter_bin: Path, extra: int) -> None:
 def _build_hosts(layout: Layout, keep: Sequence[Path]) -> None:
     namespaces.remove_hub_link(layout)
     if not namespaces.subnet_is_free(layout):
-        raise ClusterError(f"this machine already has addresses in {layout.subnet}.0/24: choose another --name")
+        raise ClusterError(
+            f"this machine already has addresses in {layout.subnet}.0/24: choose another --name"
+        )
     for path in (layout.private, layout.home, layout.log, layout.holders):
         path.mkdir(mode=0o755, exist_ok=True)
     namespaces.create_mount_namespace(layout, keep)
@@ -96,7 +99,16 @@ def _start_daemons(layout: Layout, people: Sequence[User]) -> None:
         wait_until(part.is_well, timeout_s=part.patience_s, what=f"{part.name} is well")
 
 
-def _write_facts(layout: Layout, jupyter_bin: Path, people: Sequence[User], passwords: dict[str, str]) -> None:
+def _link_jupyter(layout: Layout, jupyter_bin: Path) -> None:
+    temporary = layout.jupyter.with_suffix(".new")
+    temporary.unlink(missing_ok=True)
+    temporary.symlink_to(jupyter_bin)
+    temporary.replace(layout.jupyter)
+
+
+def _write_facts(
+    layout: Layout, jupyter_bin: Path, people: Sequence[User], passwords: dict[str, str]
+) -> None:
     facts = {
         "name": layout.name,
         "directory": str(layout.directory),
@@ -129,18 +141,22 @@ def down(layout: Layout) -> None:
         return
     with locked(layout):
         _remove(layout)
-    try:
+    with contextlib.suppress(OSError):  # another cluster lives there
         BASE_DIRECTORY.rmdir()
-    except OSError:
-        pass  # another cluster lives there
 
 
 def _remove(layout: Layout) -> None:
     kill_members(layout)
     namespaces.remove_hub_link(layout)
-    mounted = [line for line in Path("/proc/self/mountinfo").read_text().splitlines() if f" {layout.directory}/" in line]
+    mounted = [
+        line
+        for line in Path("/proc/self/mountinfo").read_text().splitlines()
+        if f" {layout.directory}/" in line
+    ]
     if mounted:
-        raise ClusterError(f"something is mounted below {layout.directory}: unmount it, then repeat\n" + "\n".join(mounted))
+        raise ClusterError(
+            f"something is mounted below {layout.directory}: unmount it, then repeat\n" + "\n".join(mounted)
+        )
     shutil.rmtree(layout.directory)
 
 
@@ -151,7 +167,10 @@ def status(layout: Layout) -> bool:
     if "hub" in gone:
         rows = [("cluster", False, "down")]
     else:
-        rows += [(part.name, well := part.is_well(), "" if well else "does not answer") for part in daemons(layout).values()]
+        rows += [
+            (part.name, well := part.is_well(), "" if well else "does not answer")
+            for part in daemons(layout).values()
+        ]
     for name, well, detail in rows:
         print(f"{name:14} {'ok' if well else 'FAILED'}{f'  ({detail})' if detail else ''}")
     all_well = all(well for _, well, _ in rows)

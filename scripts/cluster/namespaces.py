@@ -32,6 +32,15 @@ def run_in(layout: Layout, host: str, argv: Sequence[str], *, stdin: str = "", t
     return run(enter(layout, host, argv), stdin=stdin, timeout_s=timeout_s)
 
 
+def succeeds_in(layout: Layout, host: str, argv: Sequence[str], *, timeout_s: float = 10) -> bool:
+    """Say whether a program run on a host ends with status 0 in time; False also where there is no such host."""
+    try:
+        run_in(layout, host, argv, timeout_s=timeout_s)
+    except ClusterError:
+        return False
+    return True
+
+
 def write_file(layout: Layout, path: str, text: str, *, mode: str = "644", owner: str = "root:root") -> None:
     """Write a file inside, never readable by more people than it shall be in the end."""
     script = 'umask 077; mkdir -p -m 755 "${1%/*}"; cat > "$1.new"; chown "$3" "$1.new"; chmod "$2" "$1.new"; mv -f "$1.new" "$1"'
@@ -57,7 +66,15 @@ def create_mount_namespace(layout: Layout, keep: Sequence[Path]) -> None:
         # Upper layers lie in the tmpfs: an overlay cannot stand on another one, which is what / is in a container.
         name = f"{private}/overlay{target.replace('/', '-')}"
         inside("mkdir", "-p", f"{name}/upper", f"{name}/work")
-        inside("mount", "-t", "overlay", "-o", f"lowerdir={target},upperdir={name}/upper,workdir={name}/work", "overlay", target)
+        inside(
+            "mount",
+            "-t",
+            "overlay",
+            "-o",
+            f"lowerdir={target},upperdir={name}/upper,workdir={name}/work",
+            "overlay",
+            target,
+        )
     for target in _PRIVATE_DIRECTORIES:
         if Path(target).is_dir():
             inside("mkdir", "-p", f"{private}{target}")
@@ -112,10 +129,7 @@ def _hold(layout: Layout, host: str, unshare: Sequence[str]) -> None:
 
     The first one mounts the cluster's tmpfs, which marks it and all that are born from it as members.
     """
-    if host == "hub":
-        first = f'mount -t tmpfs -o mode=711 tmpfs "{layout.private}" && '
-    else:
-        first = ""
+    first = f'mount -t tmpfs -o mode=711 tmpfs "{layout.private}" && ' if host == "hub" else ""
     pid = start_daemon([*unshare, "sh", "-c", f"{first}exec sleep infinity"], layout.log / "holders.log")
     (layout.holders / host).write_text(f"{pid}\n")
     started = f"/proc/{pid}/cmdline"
@@ -155,7 +169,9 @@ def missing_hosts(layout: Layout) -> list[str]:
 
 def are_nodes_isolated(layout: Layout) -> bool:
     """Say whether the nodes refuse to talk to the hub's address."""
-    return all("blackhole" in run_in(layout, node, ["ip", "route", "show", layout.address("hub")]) for node in NODES)
+    return all(
+        "blackhole" in run_in(layout, node, ["ip", "route", "show", layout.address("hub")]) for node in NODES
+    )
 
 
 def isolate_nodes(layout: Layout, *, on: bool) -> None:
@@ -171,13 +187,19 @@ def isolate_nodes(layout: Layout, *, on: bool) -> None:
 def subnet_is_free(layout: Layout) -> bool:
     """Say whether no interface of the machine, except ours, has an address in the cluster's network."""
     shown = run(["ip", "-o", "-4", "address", "show"])
-    return not any(f" {layout.subnet}." in line and layout.hub_link not in line for line in shown.splitlines())
+    return not any(
+        f" {layout.subnet}." in line and layout.hub_link not in line for line in shown.splitlines()
+    )
 
 
 def remove_hub_link(layout: Layout) -> None:
     """Remove our veth end, should it have outlived its peer."""
-    if Path(f"/sys/class/net/{layout.hub_link}").exists() and not succeeds(["ip", "link", "delete", layout.hub_link]):
+    if Path(f"/sys/class/net/{layout.hub_link}").exists() and not succeeds(
+        ["ip", "link", "delete", layout.hub_link]
+    ):
         # The kernel takes the pair away a moment after the last member is gone: lost races are fine, a lasting link is not.
         wait_until(
-            lambda: not Path(f"/sys/class/net/{layout.hub_link}").exists(), timeout_s=10, what="removal of the veth"
+            lambda: not Path(f"/sys/class/net/{layout.hub_link}").exists(),
+            timeout_s=10,
+            what="removal of the veth",
         )

@@ -19,9 +19,13 @@ def run(argv: Sequence[str], *, stdin: str = "", timeout_s: float = 60) -> str:
         ClusterError: It failed, was not found or took too long.
     """
     try:
-        done = subprocess.run(argv, input=stdin, capture_output=True, text=True, timeout=timeout_s, check=False)
+        done = subprocess.run(
+            argv, input=stdin, capture_output=True, text=True, timeout=timeout_s, check=False
+        )
     except FileNotFoundError as error:
-        raise ClusterError(f"{argv[0]}: not found (scripts/install-test-packages installs what is needed)") from error
+        raise ClusterError(
+            f"{argv[0]}: not found (scripts/install-test-packages installs what is needed)"
+        ) from error
     except subprocess.TimeoutExpired as error:
         raise ClusterError(f"{' '.join(argv)}: no end after {timeout_s:.0f} s") from error
     if done.returncode != 0:

@@ -8,13 +8,15 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from .layout import SERVICE_USER, USERS_GROUP, USERS_GROUP_ID, Layout, User
-from .namespaces import run_in, write_file
-from .run import run, succeeds
+from .namespaces import run_in, succeeds_in, write_file
+from .run import run
 
 
 def exists(layout: Layout, name: str) -> bool:
     """Say whether the cluster has this user."""
-    return any(line.split(":")[0] == name for line in run_in(layout, "hub", ["cat", "/etc/passwd"]).splitlines())
+    return any(
+        line.split(":")[0] == name for line in run_in(layout, "hub", ["cat", "/etc/passwd"]).splitlines()
+    )
 
 
 def create_users(layout: Layout, users: Sequence[User], passwords: dict[str, str]) -> None:
@@ -31,7 +33,7 @@ def _create_user(layout: Layout, user: User) -> None:
     number = str(user.uid)
     run_in(layout, "hub", ["groupadd", "--gid", number, user.name])
     common = ["useradd", "--uid", number, "--gid", number, "--groups", USERS_GROUP, "--shell", "/bin/bash"]
-    # --badname: nothing; --create-home copies /etc/skel, so that there is a .bashrc like on a real login node.
+    # --create-home copies /etc/skel, so that there is a .bashrc like on a real login node.
     run_in(layout, "hub", [*common, "--create-home", user.name])
     run_in(layout, "hub", ["chmod", "700", f"/home/{user.name}"])
 
@@ -39,7 +41,15 @@ def _create_user(layout: Layout, user: User) -> None:
 def create_service_account(layout: Layout) -> None:
     """Create the hub's own user, its ssh key, and the user CA that sshd trusts."""
     if not exists(layout, SERVICE_USER):
-        useradd = ["useradd", "--system", "--user-group", "--create-home", "--shell", "/bin/bash", SERVICE_USER]
+        useradd = [
+            "useradd",
+            "--system",
+            "--user-group",
+            "--create-home",
+            "--shell",
+            "/bin/bash",
+            SERVICE_USER,
+        ]
         run_in(layout, "hub", useradd)
     layout.hub_files.mkdir(mode=0o700, exist_ok=True)
     for key, comment in ((layout.user_ca, "hub user CA"), (layout.service_key, "hub service account")):
@@ -50,38 +60,40 @@ def create_service_account(layout: Layout) -> None:
     options = f'from="{layout.address("hub")}",no-pty,no-agent-forwarding,no-X11-forwarding'
     home = f"/home/{SERVICE_USER}"
     public = layout.service_key.with_suffix(".pub").read_text()
-    run_in(layout, "hub", ["install", "-d", "-m", "700", "-o", SERVICE_USER, "-g", SERVICE_USER, f"{home}/.ssh"])
+    run_in(
+        layout, "hub", ["install", "-d", "-m", "700", "-o", SERVICE_USER, "-g", SERVICE_USER, f"{home}/.ssh"]
+    )
     write_file(
-        layout, f"{home}/.ssh/authorized_keys", f"{options} {public}", mode="600", owner=f"{SERVICE_USER}:{SERVICE_USER}"
+        layout,
+        f"{home}/.ssh/authorized_keys",
+        f"{options} {public}",
+        mode="600",
+        owner=f"{SERVICE_USER}:{SERVICE_USER}",
     )
 
 
 def create_host_key(layout: Layout) -> None:
-    """Create the login node's host key and the known_hosts file that goes with it."""
+    """Create the login node's host key, the known_hosts file that goes with it, and give the hub its files."""
     key = "/etc/ssh/ssh_host_ed25519_key"
     # The machine's own key shows through the overlay: the test cluster must not speak with the machine's voice.
     own = f"{layout.private}/host-key-is-ours"
-    if not succeeds_in(layout, ["test", "-e", own]):
+    if not succeeds_in(layout, "hub", ["test", "-e", own]):
         run_in(layout, "hub", ["sh", "-c", "rm -f /etc/ssh/ssh_host_*"])
         run_in(layout, "hub", ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "login", "-f", key])
         run_in(layout, "hub", ["touch", own])
     kind, public = run_in(layout, "hub", ["cat", f"{key}.pub"]).split()[:2]
     layout.known_hosts.write_text(f"login,{layout.address('login')} {kind} {public}\n")
-    run_in(layout, "hub", ["chown", "-R", f"{SERVICE_USER}:{SERVICE_USER}", str(layout.hub_files)])
     layout.known_hosts.chmod(0o644)
-
-
-def succeeds_in(layout: Layout, argv: Sequence[str]) -> bool:
-    """Say whether a program run inside ends with status 0."""
-    from .namespaces import enter
-
-    return succeeds(enter(layout, "hub", argv))
+    layout.hub_state.mkdir(mode=0o700, exist_ok=True)
+    ours = [layout.user_ca, layout.service_key, *(layout.hub_files.glob("*.pub")), layout.known_hosts, layout.hub_state]
+    owner = f"{SERVICE_USER}:{SERVICE_USER}"
+    run_in(layout, "hub", ["chown", owner, str(layout.hub_files), *map(str, ours)])
 
 
 def install_site_files(layout: Layout, checkout: Path) -> None:
     """Install what the checkout has for a site's login node: the sudo wrapper and its sudoers lines."""
     for source, target, mode in (
-        (checkout / "configs/minihub-job", "/usr/local/sbin/minihub-job", "755"),
+        (checkout / "configs/minihub-job", "/usr/local/libexec/minihub-job", "755"),
         (checkout / "configs/sudoers.d/minihub", "/etc/sudoers.d/minihub", "440"),
     ):
         if source.is_file():

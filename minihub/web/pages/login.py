@@ -5,7 +5,7 @@ from __future__ import annotations
 from aiohttp import hdrs, web
 
 from minihub.errors import AuthError, BadCredentials, Forbidden
-from minihub.web.client import client_of, is_secure
+from minihub.web.client import client_address, is_secure
 from minihub.web.cookies import get_form_cookie, set_form_cookie, set_login_cookie
 from minihub.web.guard import PAGE_TOO_OLD
 from minihub.web.keys import DEPS, LOGIN_COOKIE, PRINCIPAL, URLS
@@ -31,7 +31,7 @@ async def submit(request: web.Request) -> web.Response:
     posted = await request.post()
     username, password = str(posted.get("username", "")), str(posted.get("password", ""))
     next_path = urls.safe_next(str(posted.get("next", "")))
-    address = client_of(request, deps.settings.hub).address
+    address = client_address(request, deps.settings.hub)
     try:
         _verify(request, str(posted.get("_xsrf", "")))
         if not username.strip() or len(username) > MAX_NAME_LENGTH or len(password) > MAX_PASSWORD_LENGTH:
@@ -44,7 +44,7 @@ async def submit(request: web.Request) -> web.Response:
         # A browser has one login; the value it had before must not stay valid.
         await deps.logins.revoke(request[LOGIN_COOKIE])
     cookie = await deps.logins.create(user, address, request.headers.get(hdrs.USER_AGENT, "")[:256])
-    await deps.audit(user, "login", address=address)
+    await deps.audit("login", user=user, address=address)
     response = redirect(next_path or urls.hub)
     set_login_cookie(request, response, deps.settings.hub, cookie)
     return response

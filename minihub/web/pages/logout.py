@@ -7,7 +7,7 @@ from aiohttp import web
 from minihub.auth.model import Principal
 from minihub.errors import Forbidden
 from minihub.servers.model import Attempt, StopCause
-from minihub.web.client import client_of, is_logout_click
+from minihub.web.client import client_address, is_logout_click
 from minihub.web.cookies import drop_login_cookie
 from minihub.web.keys import DEPS, LOGIN_COOKIE, PRINCIPAL, URLS
 from minihub.web.respond import json_response, page, user_of
@@ -52,16 +52,14 @@ async def state(request: web.Request) -> web.Response:
 async def log_out(request: web.Request, principal: Principal) -> web.Response:
     """Log `principal` out, whose login cookie came with the request, and say what was done."""
     deps = request.app[DEPS]
-    address = client_of(request, deps.settings.hub).address
+    address = client_address(request, deps.settings.hub)
     attempt = None
     if deps.settings.servers.stop_on_logout and _live(deps.servers.get(principal.user)):
         # First the server: should this fail, the user is still logged in and can try again.
         attempt = await deps.servers.stop(principal.user, StopCause.LOGOUT, by=principal.user)
-        await deps.audit(
-            principal.user, "stop", target=principal.user, address=address, detail={"cause": "logout"}
-        )
+        await deps.audit("stop", user=principal.user, address=address)
     await deps.logins.revoke(request[LOGIN_COOKIE])
-    await deps.audit(principal.user, "logout", address=address)
+    await deps.audit("logout", user=principal.user, address=address)
     del request[PRINCIPAL]
     response = _done(request, principal.user, attempt)
     drop_login_cookie(request, response, deps.settings.hub)

@@ -10,7 +10,7 @@ from aiohttp import web
 from minihub.errors import NotFound
 from minihub.servers.model import Attempt, State, StopCause
 from minihub.servers.service import Progress
-from minihub.web.client import client_of
+from minihub.web.client import client_address
 from minihub.web.keys import DEPS, KEEPER, STREAMS, URLS
 from minihub.web.respond import json_response, page, redirect, translator, user_of, view_of
 from minihub.web.sse import EventStream
@@ -78,8 +78,8 @@ async def stop(request: web.Request) -> web.Response:
     attempt = await deps.servers.stop(user, StopCause.USER, by=user)
     if attempt is None:
         return redirect(next_path or urls.home)
-    address = client_of(request, deps.settings.hub).address
-    await deps.audit(user, "stop", target=user, address=address, detail={"attempt": attempt.id})
+    address = client_address(request, deps.settings.hub)
+    await deps.audit("stop", user=user, address=address)
     return redirect(urls.pending(user, next_path))
 
 

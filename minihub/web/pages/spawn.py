@@ -10,7 +10,7 @@ from aiohttp import web
 from minihub.errors import Conflict, HubError, OptionsError, SchedulerError, StoreError, TooManyAttempts
 from minihub.servers.model import State
 from minihub.servers.service import OptionsForm
-from minihub.web.client import client_of
+from minihub.web.client import client_address
 from minihub.web.keys import DEPS, ESTIMATING, URLS
 from minihub.web.options import OPTION_NAMES, build_fields, loose_errors, raw_options
 from minihub.web.respond import clock, json_response, page, redirect, translator, user_of
@@ -51,8 +51,8 @@ async def submit(request: web.Request) -> web.Response:
         form = form or await deps.servers.form(user)
         return _page(request, form, next_path, values=raw or {}, error=error)
     if made:
-        address = client_of(request, deps.settings.hub).address
-        await deps.audit(user, "start", target=user, address=address)
+        address = client_address(request, deps.settings.hub)
+        await deps.audit("start", user=user, address=address)
     return redirect(urls.pending(user, next_path, existing="" if made else "1"))
 
 

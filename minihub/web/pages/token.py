@@ -7,7 +7,7 @@ from typing import Any
 from aiohttp import web
 
 from minihub.errors import AuthError, BadCredentials, NotFound
-from minihub.web.client import client_of, own_origin
+from minihub.web.client import client_address, own_origin
 from minihub.web.keys import DEPS, URLS
 from minihub.web.respond import page, redirect, translator, user_of
 from minihub.web.words import N_
@@ -34,7 +34,7 @@ async def create(request: web.Request) -> web.Response:
     posted = await request.post()
     note = " ".join(str(posted.get("note", "")).split())[:MAX_NOTE_LENGTH]
     lifetime = str(posted.get("lifetime", DEFAULT_LIFETIME))
-    address = client_of(request, deps.settings.hub).address
+    address = client_address(request, deps.settings.hub)
     values = {"note": note, "lifetime": lifetime}
     if lifetime not in _lifetimes(request):
         return await _page(
@@ -54,9 +54,7 @@ async def create(request: web.Request) -> web.Response:
     secret, record = await deps.tokens.create(
         principal.user, note=note, scopes=frozenset(scopes), lifetime_s=float(lifetime)
     )
-    await deps.audit(
-        principal.user, "token-create", address=address, detail={"id": record.id, "scopes": sorted(scopes)}
-    )
+    await deps.audit("token-create", user=principal.user, address=address, detail=record.id)
     return await _page(request, secret=secret)
 
 
@@ -66,8 +64,8 @@ async def revoke(request: web.Request) -> web.Response:
     token_id = str((await request.post()).get("id", ""))
     if not await deps.tokens.revoke(user, token_id):
         raise NotFound("There is no such token any more.")
-    address = client_of(request, deps.settings.hub).address
-    await deps.audit(user, "token-revoke", address=address, detail={"id": token_id})
+    address = client_address(request, deps.settings.hub)
+    await deps.audit("token-revoke", user=user, address=address, detail=token_id)
     return redirect(request.app[URLS].token)
 
 
