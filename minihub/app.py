@@ -118,6 +118,7 @@ class _Hub:
         self._settings = settings
         self._keeper = keeper
         self._scheduler = scheduler
+        self._entrance = entrance
         self._tls = load_front_tls(settings, ground.state_dir, clock)
         self._upstreams = Upstreams(keeper, transport.open_forward if transport else None)
         door = Door()
@@ -168,6 +169,7 @@ class _Hub:
     async def start(self, stack: contextlib.AsyncExitStack) -> str:
         """Adopt what is there, listen, begin to look; returns the URL."""
         await self._scheduler.start()
+        self._entrance.start()
         await self._manager.adopt_all()
         runner = web.AppRunner(
             self._app, handler_cancellation=True, access_log=None, shutdown_timeout=_SHUTDOWN_S
@@ -219,9 +221,11 @@ def _build_transport(ground: Ground, clock: Clock, helper: HelperClient) -> Tran
             via_ssh=settings.servers.via == "ssh",
             runtime_dir=ground.runtime_dir,
         )
-    from minihub.transports.local import LocalTransport  # noqa: PLC0415
+    from minihub.transports.local import LocalTransport, build_run_as  # noqa: PLC0415
 
-    return LocalTransport(settings.slurm, clock, run_as=helper.run_as if ground.helper_info.root else None)
+    return LocalTransport(
+        settings.slurm, clock, run_as=build_run_as(helper) if ground.helper_info.root else None
+    )
 
 
 def _build_scheduler(
@@ -244,12 +248,7 @@ def _build_deps(ground: Ground, clock: Clock, store: Store, manager: Manager, en
         log.info("audit: %s user=%s address=%s outcome=%s %s", action, user, address, outcome, detail)
         try:
             await store.audit.append(
-                when=clock.wall(),
-                actor=user,
-                action=action,
-                target=detail or user,
-                address=address,
-                outcome=outcome,
+                clock.wall(), user, action, target=detail or user, address=address, outcome=outcome
             )
         except StoreError as error:
             log.error("the audit line could not be written: %s", error)

@@ -8,7 +8,7 @@ import itertools
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
-from typing import Any
+from typing import Any, cast
 
 from minihub.errors import (
     AuthError,
@@ -160,15 +160,15 @@ class HelperClient(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """The event loop has taken the socket."""
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        # Not an isinstance check: uvloop's transports are no subclasses.
+        self._transport = cast("asyncio.Transport", transport)
 
     def data_received(self, data: bytes) -> None:
         """Pass answers to those who wait for them."""
         try:
             answers = self._unpacker.feed(data)
         except WireError:
-            log.error("the helper's answers cannot be read")  # noqa: TRY400 - they may hold secrets
+            log.error("the helper's answers cannot be read")
             if self._transport is not None:
                 self._transport.abort()
             return

@@ -33,6 +33,7 @@ from minihub.tasks import TaskKeeper
 
 log = logging.getLogger(__name__)
 
+
 class _Malformed(logging.Filter):
     """What a client sent wrongly is no error of ours, and aiohttp would log the wrong line: maybe its cookies."""
 
