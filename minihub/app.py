@@ -8,6 +8,7 @@ import logging
 import signal
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from aiohttp import web
@@ -38,7 +39,7 @@ from minihub.tasks import TaskKeeper
 from minihub.tls import load_front_tls
 from minihub.transports.base import Transport
 from minihub.web.app import build_app
-from minihub.web.cookies import LANGUAGE_COOKIE, login_cookie_name
+from minihub.web.cookies import login_cookie_name, own_cookie_names
 from minihub.web.deps import Deps
 from minihub.web.door import Door
 from minihub.web.urls import Urls
@@ -160,8 +161,8 @@ class _Hub:
             upstreams=self._upstreams,
             pages=door,
             do_logout=door.log_out,
-            login_cookie=login_cookie_name,
-            own_cookies=_own_cookies(),
+            login_cookie=partial(login_cookie_name, settings.hub.base_path),
+            own_cookies=own_cookie_names(settings.hub.base_path),
         )
         entrance.on_revoked(lambda _user, key: _close_login(door, key))
         self._app = build_app(_build_deps(ground, clock, store, self._manager, entrance), door)
@@ -286,10 +287,6 @@ def _listing_settings(settings: Settings, scheduler: Scheduler) -> ListingSettin
     if scheduler.name == "local":
         return ListingSettings(settings.local.listing_s, settings.local.listing_s * 5)
     return ListingSettings(settings.slurm.listing_waiting_s, settings.slurm.listing_quiet_s)
-
-
-def _own_cookies() -> tuple[str, ...]:
-    return (login_cookie_name(secure=True), login_cookie_name(secure=False), LANGUAGE_COOKIE)
 
 
 def _close_user(door: Door, user: str) -> None:
