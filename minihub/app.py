@@ -8,12 +8,14 @@ import logging
 import signal
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from aiohttp import web
 
 from minihub import __version__
 from minihub.auth.entrance import Entrance
+from minihub.auth.pam import PamAuthenticator
 from minihub.clock import Clock, SystemClock
 from minihub.config import Settings
 from minihub.errors import ConfigError, StoreError
@@ -37,7 +39,7 @@ from minihub.tasks import TaskKeeper
 from minihub.tls import load_front_tls
 from minihub.transports.base import Transport
 from minihub.web.app import build_app
-from minihub.web.cookies import LANGUAGE_COOKIE, login_cookie_name
+from minihub.web.cookies import login_cookie_name, own_cookie_names
 from minihub.web.deps import Deps
 from minihub.web.door import Door
 from minihub.web.urls import Urls
@@ -93,7 +95,7 @@ async def running(ground: Ground) -> AsyncIterator[str]:
             stack.push_async_callback(transport.close)
         scheduler = _build_scheduler(ground, clock, helper, transport)
         stack.push_async_callback(scheduler.close)
-        entrance = Entrance(ground.settings, store, helper, clock)
+        entrance = Entrance(ground.settings, store, PamAuthenticator(helper), clock)
         stack.push_async_callback(entrance.close)
         hub = _Hub(ground, clock, store, keeper, scheduler, transport, entrance)
         stack.push_async_callback(hub.close)
@@ -159,8 +161,8 @@ class _Hub:
             upstreams=self._upstreams,
             pages=door,
             do_logout=door.log_out,
-            login_cookie=login_cookie_name,
-            own_cookies=_own_cookies(),
+            login_cookie=partial(login_cookie_name, settings.hub.base_path),
+            own_cookies=own_cookie_names(settings.hub.base_path),
         )
         entrance.on_revoked(lambda _user, key: _close_login(door, key))
         self._app = build_app(_build_deps(ground, clock, store, self._manager, entrance), door)
@@ -233,7 +235,7 @@ def _build_scheduler(
     if transport is None:
         from minihub.schedulers.local import LocalScheduler  # noqa: PLC0415
 
-        return LocalScheduler(ground.settings, helper, clock, ground.runtime_dir)
+        return LocalScheduler(ground.settings.local, helper, clock, ground.runtime_dir)
     from minihub.schedulers.slurm.scheduler import SlurmScheduler  # noqa: PLC0415
 
     return SlurmScheduler(ground.settings, transport, clock)
@@ -285,10 +287,6 @@ def _listing_settings(settings: Settings, scheduler: Scheduler) -> ListingSettin
     if scheduler.name == "local":
         return ListingSettings(settings.local.listing_s, settings.local.listing_s * 5)
     return ListingSettings(settings.slurm.listing_waiting_s, settings.slurm.listing_quiet_s)
-
-
-def _own_cookies() -> tuple[str, ...]:
-    return (login_cookie_name(secure=True), login_cookie_name(secure=False), LANGUAGE_COOKIE)
 
 
 def _close_user(door: Door, user: str) -> None:

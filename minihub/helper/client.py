@@ -168,7 +168,7 @@ class HelperClient(asyncio.Protocol):
         try:
             answers = self._unpacker.feed(data)
         except WireError:
-            log.error("the helper's answers cannot be read")  # noqa: TRY400 - they may hold secrets
+            log.error("the helper's answers cannot be read")
             if self._transport is not None:
                 self._transport.abort()
             return
