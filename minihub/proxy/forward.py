@@ -9,6 +9,7 @@ from typing import Any, Final, Protocol
 from urllib.parse import quote
 
 from aiohttp import StreamReader, web
+from aiohttp.http_exceptions import HttpProcessingError
 from multidict import CIMultiDict
 
 from minihub.auth.model import Identity, Principal
@@ -32,6 +33,21 @@ from minihub.tasks import TaskKeeper
 
 log = logging.getLogger(__name__)
 
+
+class _Malformed(logging.Filter):
+    """What a client sent wrongly is no error of ours, and aiohttp would log the wrong line: maybe its cookies."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        error = record.exc_info[1] if record.exc_info else None
+        return not isinstance(error, HttpProcessingError)
+
+
+def _make_http_log() -> logging.Logger:
+    logger = logging.getLogger("minihub.http")
+    logger.addFilter(_Malformed())
+    return logger
+
+
 RUNNER_OPTIONS: Final[dict[str, Any]] = {
     # A browser that goes away ends its request upstream too.
     "handler_cancellation": True,
@@ -42,6 +58,7 @@ RUNNER_OPTIONS: Final[dict[str, Any]] = {
     "max_field_size": 64 * 1024,
     # The log would show ?token=.
     "access_log": None,
+    "logger": _make_http_log(),
 }
 """What the application's runner must be given for the proxy to keep its promises."""
 
