@@ -51,9 +51,11 @@ async def test_tcp(backend):
 
 
 async def test_a_host_name_is_looked_up(backend):
-    async with serve(backend) as endpoint:
-        async with upstream(Endpoint(host="localhost", port=endpoint.port)) as connection:
-            assert (await ask(connection))[0] == 200
+    async with (
+        serve(backend) as endpoint,
+        upstream(Endpoint(host="localhost", port=endpoint.port)) as connection,
+    ):
+        assert (await ask(connection))[0] == 200
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "no-such-node.invalid"])
@@ -142,20 +144,24 @@ async def test_no_unix_socket(short_dir):
 
 async def test_mutual_tls(backend, tmp_path):
     tls = make_tls()
-    async with serve(backend, tls=tls.server_context(tmp_path)) as endpoint:
-        async with upstream(endpoint, tls.secrets) as connection:
-            assert (await ask(connection))[0] == 200
-            websocket = await connection.open_websocket("/user/alice/ws", [], [])
-            await websocket.send_str("x")
-            assert (await websocket.receive()).data == "x"
-            await websocket.close()
+    async with (
+        serve(backend, tls=tls.server_context(tmp_path)) as endpoint,
+        upstream(endpoint, tls.secrets) as connection,
+    ):
+        assert (await ask(connection))[0] == 200
+        websocket = await connection.open_websocket("/user/alice/ws", [], [])
+        await websocket.send_str("x")
+        assert (await websocket.receive()).data == "x"
+        await websocket.close()
 
 
 async def test_another_attempts_certificate_is_not_believed(backend, tmp_path):
-    async with serve(backend, tls=make_tls().server_context(tmp_path)) as endpoint:
-        async with upstream(endpoint, make_tls().secrets) as connection:
-            with pytest.raises(UpstreamUnsafe):
-                await ask(connection)
+    async with (
+        serve(backend, tls=make_tls().server_context(tmp_path)) as endpoint,
+        upstream(endpoint, make_tls().secrets) as connection,
+    ):
+        with pytest.raises(UpstreamUnsafe):
+            await ask(connection)
     assert backend.requests == 0
 
 
@@ -200,10 +206,12 @@ async def test_only_the_pinned_certificate_itself(backend, tmp_path):
         s.token, s.report, s.server_cert + stranger.secrets.server_cert, s.client_cert, s.client_key
     )
     stranger.secrets = Secrets("", "", stranger.secrets.server_cert, s.client_cert)
-    async with serve(backend, tls=stranger.server_context(tmp_path)) as endpoint:
-        async with upstream(endpoint, both) as connection:
-            with pytest.raises(UpstreamUnsafe):
-                await ask(connection)
+    async with (
+        serve(backend, tls=stranger.server_context(tmp_path)) as endpoint,
+        upstream(endpoint, both) as connection,
+    ):
+        with pytest.raises(UpstreamUnsafe):
+            await ask(connection)
 
 
 def test_the_context_is_small_and_leaves_no_file():
