@@ -123,6 +123,7 @@ class _ForwardedWebSocket(Forwarded, web.WebSocketResponse):
     """The browser's leg of a websocket."""
 
 
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 DoLogout = Callable[[web.Request, Principal], Awaitable[web.StreamResponse]]
 
 
@@ -166,13 +167,14 @@ class ReverseProxy:
         self._live = LiveConnections()
         self._keeper = TaskKeeper()
 
-    def routes(self) -> list[web.RouteDef]:
-        """The one route: everything under /user/."""
-        return [web.route("*", f"{self._base_path}user/{{tail:.*}}", self.handle)]
+    def attach(self, app: web.Application, handler: Handler | None = None) -> None:
+        """Add the one route, the regular look at logins, and the end of all connections at shutdown.
 
-    def attach(self, app: web.Application) -> None:
-        """Add the route, the regular look at logins, and the end of all connections at shutdown."""
-        app.add_routes(self.routes())
+        Args:
+            app: The application.
+            handler: What answers under /user/; it calls `handle`. None: `handle` itself.
+        """
+        app.router.add_route("*", f"{self._base_path}user/{{tail:.*}}", handler or self.handle)
         app.on_shutdown.append(self._shut_down)
         app.cleanup_ctx.append(self._watch_logins)
 

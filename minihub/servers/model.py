@@ -110,6 +110,17 @@ class Secrets:
 
 
 @dataclass(frozen=True, slots=True)
+class ServerTls:
+    """The job's part of an attempt's TLS identity: goes into the job script, is kept nowhere in the hub."""
+
+    certificate: str = field(repr=False)
+    """PEM; the hub knows it as `Secrets.server_cert`."""
+    key: str = field(repr=False)
+    client: str = field(repr=False)
+    """PEM; the only client certificate that the server accepts."""
+
+
+@dataclass(frozen=True, slots=True)
 class Attempt:
     """One start of a user's server, from the wish to its end. `step` in lifecycle.py makes new ones from old."""
 

@@ -1,4 +1,4 @@
-"""The rows that the store gives and takes. Pure values; what is inside `data` is the business of other rooms."""
+"""What goes into the store and comes out of it. Pure values; times are wall seconds."""
 
 from __future__ import annotations
 
@@ -7,19 +7,76 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True, slots=True)
 class AttemptRow:
-    """One attempt to run one user's server."""
+    """One start of a user's server. The servers room knows what is in `data`."""
 
     id: str
     user: str
     tag: str
+    """Public; unique."""
     state: str
     live: bool
-    """At most one live row a user."""
+    """A job of it exists or may exist. The store refuses a second live attempt of a user."""
     created_at: float
     changed_at: float
     ended_at: float | None
     job_id: str | None
     data: str
     """JSON without secrets."""
-    secrets: str = field(repr=False)
-    """JSON; encrypted at rest. "" in history."""
+    secrets: str = field(default="", repr=False)
+    """JSON, in the clear here, encrypted on the disk; "" in history and once forgotten."""
+
+
+@dataclass(frozen=True, slots=True)
+class UserRow:
+    """Somebody the hub knows."""
+
+    name: str
+    admin: bool
+    """At the last login; only the policy of the auth room decides."""
+    created_at: float
+    last_seen: float | None
+    """None: admitted by an admin, never logged in."""
+
+
+@dataclass(frozen=True, slots=True)
+class LoginRow:
+    """A login session."""
+
+    key: str
+    """SHA-256 of the cookie's value, in hex."""
+    user: str
+    created_at: float
+    last_seen: float
+    address: str
+    user_agent: str
+
+
+@dataclass(frozen=True, slots=True)
+class TokenRow:
+    """An API token."""
+
+    id: str
+    """Public, to name it by."""
+    hash: str = field(repr=False)
+    """SHA-256 of the token, in hex."""
+    user: str
+    note: str
+    scopes: tuple[str, ...]
+    created_at: float
+    expires_at: float
+    last_used_at: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class AuditRow:
+    """One line of the audit log."""
+
+    id: int
+    at: float
+    actor: str
+    action: str
+    target: str
+    address: str
+    outcome: str
+    detail: str
+    """JSON."""

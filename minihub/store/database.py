@@ -1,0 +1,192 @@
+"""The engine: reads, and writes gathered into one transaction. SQL errors stop here and become StoreError.
+
+Every write waits in one line; whoever comes first commits all that wait by then, so that concurrent writers share
+one fsync. Each has its own savepoint: a Conflict of one does not touch the others.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import sqlite3
+from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+
+from minihub.errors import HubError, StoreError
+from minihub.tasks import TaskKeeper
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+Work = Callable[[AsyncConnection], Awaitable[T]]
+
+BUSY_TIMEOUT_MS = 5000
+
+_ADVICE = {
+    "FULL": "the disk is full; free some space",
+    "BUSY": "the store is locked by another program; end it",
+    "LOCKED": "the store is locked by another program; end it",
+    "READONLY": "the store or its directory cannot be written; check owner, mode and mount",
+    "CANTOPEN": "the store cannot be opened; check owner, mode and mount of its directory",
+    "PERM": "the store cannot be opened; check owner and mode",
+    "CORRUPT": "the store is damaged; restore it from the backup",
+    "NOTADB": "the store is damaged: not an SQLite file; restore it from the backup",
+    "IOERR": "the disk cannot be read or written (full, over quota, or failing)",
+}
+
+
+def store_error(error: Exception, path: Path) -> StoreError:
+    """Tell in words what went wrong with the store at `path`."""
+    cause = error.orig if isinstance(error, DBAPIError) else error
+    name = str(getattr(cause, "sqlite_errorname", "")).removeprefix("SQLITE_")
+    advice = _ADVICE.get(name.split("_")[0], "the store failed")
+    message = f"The hub's store does not work: {advice.split(';')[0]}. Nothing was changed; try again later."
+    return StoreError(message, f"{path}: {advice} ({name or type(cause).__name__}: {cause})")
+
+
+def sync_engine(path: Path) -> Engine:
+    """An engine for making and migrating the schema, outside the event loop."""
+    engine = create_engine(f"sqlite:///{path}")
+    _configure(engine)
+    return engine
+
+
+def _configure(engine: Engine) -> None:
+    """Durable commits, real transactions, foreign keys."""
+
+    def connected(connection: Any, _record: object) -> None:
+        # Python's sqlite3 would send BEGIN late and commit by itself before DDL; `begun` does it right.
+        connection.isolation_level = None
+        cursor = connection.cursor()
+        cursor.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT_MS}")
+        cursor.execute("PRAGMA journal_mode = WAL")
+        # NORMAL would lose the last commits in a power cut: an attempt must be known before sbatch runs.
+        cursor.execute("PRAGMA synchronous = FULL")
+        cursor.execute("PRAGMA foreign_keys = ON")
+        cursor.close()
+
+    def begun(connection: Connection) -> None:
+        # A writer that starts as a reader may find the database changed under it (SQLITE_BUSY_SNAPSHOT).
+        writes = connection.get_execution_options().get("writes", False)
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+    event.listen(engine, "connect", connected)
+    event.listen(engine, "begin", begun)
+
+
+@dataclass(slots=True, eq=False)
+class _Write:
+    work: Work[Any]
+    future: asyncio.Future[Any]
+    result: Any = None
+    error: Exception | None = None
+
+
+class Database:
+    """The open store."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        # Each connection is a thread; the one writer plus a few readers are enough for what the hub asks.
+        self._engine: AsyncEngine = create_async_engine(
+            f"sqlite+aiosqlite:///{path}", pool_size=3, max_overflow=0, pool_timeout=30
+        )
+        _configure(self._engine.sync_engine)
+        self._writer_engine = self._engine.execution_options(writes=True)
+        self._waiting: list[_Write] = []
+        self._tasks = TaskKeeper()
+        self._writer: asyncio.Task[Any] | None = None
+        self._closed = False
+        self.commits = 0
+        """Transactions written so far."""
+
+    async def read(self, work: Work[T]) -> T:
+        """Run `work` in a transaction of its own that sees one state of the store.
+
+        Raises:
+            StoreError: It cannot be read.
+        """
+        if self._closed:
+            raise StoreError(detail="the store is closed")
+        try:
+            async with self._engine.begin() as connection:
+                return await work(connection)
+        except (SQLAlchemyError, sqlite3.Error, OSError) as error:
+            raise store_error(error, self._path) from error
+
+    async def write(self, work: Work[T]) -> T:
+        """Run `work` together with others' and return its result once it is on the disk.
+
+        If the caller is cancelled meanwhile, the write is done nevertheless.
+
+        Raises:
+            StoreError: It cannot be written; nothing was changed.
+            HubError: Whatever `work` raised; nothing of it was changed.
+        """
+        if self._closed:
+            raise StoreError(detail="the store is closed")
+        future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
+        # Of a cancelled caller's write nobody reads the error; asyncio need not complain.
+        future.add_done_callback(lambda done: done.cancelled() or done.exception())
+        self._waiting.append(_Write(work, future))
+        if self._writer is None:
+            self._writer = self._tasks.start(self._write_all(), name="store writer")
+        return await asyncio.shield(future)
+
+    async def _write_all(self) -> None:
+        try:
+            while self._waiting:
+                batch, self._waiting = self._waiting, []
+                await self._write_batch(batch)
+        finally:
+            self._writer = None
+
+    async def _write_batch(self, batch: list[_Write]) -> None:
+        failed: Exception | None = None
+        try:
+            async with self._writer_engine.begin() as connection:
+                for write in batch:
+                    await self._write_one(connection, write, alone=len(batch) == 1)
+            self.commits += 1
+        except HubError as error:
+            failed = error
+        except (SQLAlchemyError, sqlite3.Error, OSError) as error:
+            failed = store_error(error, self._path)
+            failed.__cause__ = error
+            log.error("%s", failed.detail)
+        except Exception as error:  # noqa: BLE001 - a bug in `work` must reach its callers, not end the writer
+            failed = error
+        for write in batch:
+            problem = failed or write.error
+            if write.future.done():
+                continue
+            if problem is not None:
+                write.future.set_exception(problem)
+            else:
+                write.future.set_result(write.result)
+
+    @staticmethod
+    async def _write_one(connection: AsyncConnection, write: _Write, *, alone: bool) -> None:
+        try:
+            async with AsyncExitStack() as stack:
+                if not alone:
+                    await stack.enter_async_context(connection.begin_nested())
+                write.result = await write.work(connection)
+        except HubError as error:
+            if alone:
+                raise
+            write.error = error
+
+    async def close(self) -> None:
+        """Finish what was begun, then close. Later calls raise StoreError."""
+        self._closed = True
+        if self._writer is not None:
+            await asyncio.wait([self._writer])
+        await self._engine.dispose()

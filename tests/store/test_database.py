@@ -1,0 +1,115 @@
+"""Writes that share a commit."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from sqlalchemy import text
+
+from minihub.errors import Conflict, StoreError
+from minihub.store.store import Store
+
+
+def insert(name):
+    async def work(connection):
+        await connection.execute(text("INSERT INTO facts VALUES (:name, 'x')"), {"name": name})
+        return name
+
+    return work
+
+
+async def names(store):
+    async def work(connection):
+        return set((await connection.execute(text("SELECT name FROM facts"))).scalars())
+
+    return await store._database.read(work) - {"key_fingerprint"}
+
+
+async def test_concurrent_writes_share_commits(store):
+    before = store.commits
+    done = await asyncio.gather(*(store._database.write(insert(f"n{i}")) for i in range(50)))
+
+    assert done == [f"n{i}" for i in range(50)]
+    assert await names(store) == set(done)
+    assert store.commits - before <= 2
+
+
+async def test_one_writers_conflict_undoes_only_his_own(store):
+    async def refused(connection):
+        await insert("half")(connection)
+        raise Conflict("no")
+
+    results = await asyncio.gather(
+        store._database.write(insert("a")),
+        store._database.write(refused),
+        store._database.write(insert("b")),
+        return_exceptions=True,
+    )
+    assert [type(result) for result in results] == [str, Conflict, str]
+    with pytest.raises(Conflict):
+        await store._database.write(refused)
+    assert await names(store) == {"a", "b"}
+
+
+async def test_an_sql_error_fails_all_that_shared_the_transaction_and_the_next_write_works(store):
+    async def broken(connection):
+        await connection.execute(text("INSERT INTO nowhere VALUES (1)"))
+
+    results = await asyncio.gather(
+        store._database.write(insert("a")), store._database.write(broken), return_exceptions=True
+    )
+    assert [type(result) for result in results] == [StoreError, StoreError]
+    await store._database.write(insert("b"))
+    assert await names(store) == {"b"}
+
+
+async def test_a_bug_in_a_write_reaches_its_caller_and_the_writer_lives_on(store):
+    async def bug(_connection):
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        await store._database.write(bug)
+    await store._database.write(insert("a"))
+    assert await names(store) == {"a"}
+
+
+async def test_a_write_whose_caller_is_cancelled_is_done_nevertheless(store):
+    caller = asyncio.get_running_loop().create_task(store._database.write(insert("a")))
+    await asyncio.sleep(0)
+    caller.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await caller
+    await store._database.write(insert("b"))
+
+    assert await names(store) == {"a", "b"}
+
+
+async def test_close_finishes_what_was_begun(state_dir, clock):
+    first = await Store.open(state_dir, clock)
+    writes = [
+        asyncio.get_running_loop().create_task(first._database.write(insert(f"n{i}"))) for i in range(9)
+    ]
+    await asyncio.sleep(0)
+    await first.close()
+    await asyncio.gather(*writes)
+    again = await Store.open(state_dir, clock)
+
+    assert await names(again) == {f"n{i}" for i in range(9)}
+    await again.close()
+
+
+async def test_a_reader_does_not_wait_for_a_writer(store):
+    entered, leave = asyncio.Event(), asyncio.Event()
+
+    async def slow(connection):
+        await insert("a")(connection)
+        entered.set()
+        await leave.wait()
+
+    write = asyncio.get_running_loop().create_task(store._database.write(slow))
+    await entered.wait()
+    assert await asyncio.wait_for(names(store), 2) == set()
+    leave.set()
+    await write
+    assert await names(store) == {"a"}
