@@ -216,7 +216,7 @@ async def test_a_day_with_mutual_tls(hub, browser):
     jupyter = Jupyter(
         tls.secrets.token, ip="127.0.0.1", port=0, certfile="server.crt", keyfile="server.key", client_ca="client.crt"
     )  # fmt: skip
-    parts = (tls.secrets.server_cert, tls.server_key, tls.secrets.client_cert)
+    parts = (tls.server.certificate, tls.server.key, tls.server.client)
     for name, text in zip(("server.crt", "server.key", "client.crt"), parts, strict=True):
         (jupyter.home / name).write_text(text)
     async with jupyter:
