@@ -224,7 +224,7 @@ class Jobs:
 class _Start:
     """One start, from the fork until the wrapper runs."""
 
-    def __init__(  # noqa: PLR0917 - all of them make up one start
+    def __init__(
         self, owner: Jobs, job: StartJob, job_id: str, now: float, pid: int, done: Done
     ) -> None:
         self._owner = owner
