@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import threading
+
 import pytest
 
 from minihub.auth.policy import Account, Policy
@@ -14,6 +16,8 @@ class Directory:
     def __init__(self):
         self.accounts = {}
         self.asked = []
+        self.answers = threading.Event()
+        self.answers.set()
         for uid, name in enumerate(("ada", "bob", "root_like_admin"), start=1000):
             self.add(name, uid)
 
@@ -22,6 +26,7 @@ class Directory:
 
     def __call__(self, user):
         self.asked.append(user)
+        assert self.answers.wait(10)
         return self.accounts.get(user)
 
 

@@ -279,3 +279,20 @@ async def test_the_background_work_flushes_and_survives_a_broken_store(store, cl
             await asyncio.sleep(0.01)
     assert not task.done()
     task.cancel()
+
+
+async def test_revoking_wins_against_a_slow_look_at_the_user_database(restarted, logins, directory, clock):
+    """The row was read; while its user is looked up, it is revoked."""
+    cookie = await logins.create("ada", "", "")
+    again = restarted()
+    clock.advance(100)
+    directory.answers.clear()
+    directory.asked.clear()
+    reading = asyncio.get_running_loop().create_task(again.login(cookie))
+    async with asyncio.timeout(5):
+        while not directory.asked:
+            await asyncio.sleep(0.01)
+    await again.revoke(cookie)
+    directory.answers.set()
+    assert await reading is None
+    assert await again.login(cookie) is None

@@ -209,13 +209,26 @@ async def test_going_away_while_waiting_frees_the_place():
     assert throttle.waiting == 5
     await collect(waiters)
     assert throttle.waiting == 0
-    # Cancelled at the very moment when its turn came.
-    last = task(throttle.run("ada", HERE, pam(right=True)))
-    await asyncio.sleep(0)
     gate.set()
     await blocker
-    last.cancel()
-    await asyncio.gather(last, return_exceptions=True)
     assert await throttle.run("bob", HERE, pam(right=True, seconds=0)) == "canonical"
-    assert throttle._admission.running == 0
+    await throttle.close()
+
+
+async def test_going_away_at_the_very_moment_when_the_turn_comes_frees_the_place():
+    clock, gate = ManualClock(), asyncio.Event()
+    throttle = Throttle(clock, limits=AdmissionLimits(checking=1))
+    blocker = task(throttle.run("first", HERE, gate.wait))
+    waiter = task(throttle.run("ada", HERE, gate.wait))
+    await asyncio.sleep(0.01)
+    assert (throttle.waiting, throttle._admission.running) == (1, 1)
+    clock.advance(1)
+    throttle._dispatch()
+    assert (throttle.waiting, throttle._admission.running) == (0, 2)
+    waiter.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await waiter
+    assert throttle._admission.running == 1
+    gate.set()
+    await blocker
     await throttle.close()

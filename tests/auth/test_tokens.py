@@ -179,3 +179,20 @@ async def test_notes_are_cut_and_cleaned(tokens):
     _, row = await tokens.create("ada", note="a\nb\x1b[31m" + "x" * 999)
     assert row.note.startswith("ab[31mxx")
     assert len(row.note) == 256
+
+
+async def test_revoking_wins_against_a_slow_look_at_the_user_database(restarted, tokens, directory, clock):
+    """The row was read; while its user is looked up, it is revoked."""
+    secret, row = await tokens.create("ada")
+    again = restarted()
+    clock.advance(100)
+    directory.answers.clear()
+    directory.asked.clear()
+    reading = asyncio.get_running_loop().create_task(again.resolve(secret))
+    async with asyncio.timeout(5):
+        while not directory.asked:
+            await asyncio.sleep(0.01)
+    await again.revoke("ada", row.id)
+    directory.answers.set()
+    assert await reading is None
+    assert await again.resolve(secret) is None
