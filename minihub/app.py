@@ -8,12 +8,14 @@ import logging
 import signal
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from aiohttp import web
 
 from minihub import __version__
 from minihub.auth.entrance import Entrance
+from minihub.auth.pam import PamAuthenticator
 from minihub.clock import Clock, SystemClock
 from minihub.config import Settings
 from minihub.errors import ConfigError, StoreError
@@ -25,6 +27,7 @@ from minihub.proxy.forward import ReverseProxy
 from minihub.proxy.prober import Prober
 from minihub.proxy.upstream import Upstreams
 from minihub.schedulers.base import Scheduler, parse_port
+from minihub.schedulers.slurm.reasons import explain_reason
 from minihub.servers.jobscript import default_path, verify_proof
 from minihub.servers.lifecycle import Clocks
 from minihub.servers.listing import ListingLoop, ListingSettings
@@ -37,7 +40,7 @@ from minihub.tasks import TaskKeeper
 from minihub.tls import load_front_tls
 from minihub.transports.base import Transport
 from minihub.web.app import build_app
-from minihub.web.cookies import LANGUAGE_COOKIE, login_cookie_name
+from minihub.web.cookies import login_cookie_name, own_cookie_names
 from minihub.web.deps import Deps
 from minihub.web.door import Door
 from minihub.web.urls import Urls
@@ -93,7 +96,7 @@ async def running(ground: Ground) -> AsyncIterator[str]:
             stack.push_async_callback(transport.close)
         scheduler = _build_scheduler(ground, clock, helper, transport)
         stack.push_async_callback(scheduler.close)
-        entrance = Entrance(ground.settings, store, helper, clock)
+        entrance = Entrance(ground.settings, store, PamAuthenticator(helper), clock)
         stack.push_async_callback(entrance.close)
         hub = _Hub(ground, clock, store, keeper, scheduler, transport, entrance)
         stack.push_async_callback(hub.close)
@@ -117,6 +120,7 @@ class _Hub:
         self._settings = settings
         self._keeper = keeper
         self._scheduler = scheduler
+        self._entrance = entrance
         self._tls = load_front_tls(settings, ground.state_dir, clock)
         self._upstreams = Upstreams(keeper, transport.open_forward if transport else None)
         door = Door()
@@ -158,8 +162,8 @@ class _Hub:
             upstreams=self._upstreams,
             pages=door,
             do_logout=door.log_out,
-            login_cookie=login_cookie_name,
-            own_cookies=_own_cookies(),
+            login_cookie=partial(login_cookie_name, settings.hub.base_path),
+            own_cookies=own_cookie_names(settings.hub.base_path),
         )
         entrance.on_revoked(lambda _user, key: _close_login(door, key))
         self._app = build_app(_build_deps(ground, clock, store, self._manager, entrance), door)
@@ -167,6 +171,7 @@ class _Hub:
     async def start(self, stack: contextlib.AsyncExitStack) -> str:
         """Adopt what is there, listen, begin to look; returns the URL."""
         await self._scheduler.start()
+        self._entrance.start()
         await self._manager.adopt_all()
         runner = web.AppRunner(
             self._app, handler_cancellation=True, access_log=None, shutdown_timeout=_SHUTDOWN_S
@@ -218,9 +223,11 @@ def _build_transport(ground: Ground, clock: Clock, helper: HelperClient) -> Tran
             via_ssh=settings.servers.via == "ssh",
             runtime_dir=ground.runtime_dir,
         )
-    from minihub.transports.local import LocalTransport  # noqa: PLC0415
+    from minihub.transports.local import LocalTransport, build_run_as  # noqa: PLC0415
 
-    return LocalTransport(settings.slurm, clock, run_as=helper.run_as if ground.helper_info.root else None)
+    return LocalTransport(
+        settings.slurm, clock, run_as=build_run_as(helper) if ground.helper_info.root else None
+    )
 
 
 def _build_scheduler(
@@ -243,12 +250,7 @@ def _build_deps(ground: Ground, clock: Clock, store: Store, manager: Manager, en
         log.info("audit: %s user=%s address=%s outcome=%s %s", action, user, address, outcome, detail)
         try:
             await store.audit.append(
-                when=clock.wall(),
-                actor=user,
-                action=action,
-                target=detail or user,
-                address=address,
-                outcome=outcome,
+                clock.wall(), user, action, target=detail or user, address=address, outcome=outcome
             )
         except StoreError as error:
             log.error("the audit line could not be written: %s", error)
@@ -269,6 +271,7 @@ def _build_deps(ground: Ground, clock: Clock, store: Store, manager: Manager, en
         authenticate=entrance.authenticate,
         is_admin=entrance.is_admin,
         open_url=open_url,
+        explain_reason=explain_reason if scheduler_name(settings) == "slurm" else str,
         only_user="" if ground.helper_info.root else ground.helper_info.user,
     )
 
@@ -286,10 +289,6 @@ def _listing_settings(settings: Settings, scheduler: Scheduler) -> ListingSettin
     if scheduler.name == "local":
         return ListingSettings(settings.local.listing_s, settings.local.listing_s * 5)
     return ListingSettings(settings.slurm.listing_waiting_s, settings.slurm.listing_quiet_s)
-
-
-def _own_cookies() -> tuple[str, ...]:
-    return (login_cookie_name(secure=True), login_cookie_name(secure=False), LANGUAGE_COOKIE)
 
 
 def _close_user(door: Door, user: str) -> None:

@@ -80,6 +80,9 @@ def _build_parser() -> argparse.ArgumentParser:
     )
     verify.add_argument("--url", default="http://127.0.0.1:8000/", help="the hub's URL")
     verify.add_argument("--user", required=True, help="whom to log in")
+    verify.add_argument(
+        "--insecure", action="store_true", help="take any TLS certificate, such as a self-signed one"
+    )
     verify.set_defaults(run=_verify)
     # After the command too: `minihub serve --config FILE` is what people type.
     for command in commands.choices.values():
@@ -267,7 +270,7 @@ def _verify(options: argparse.Namespace) -> int:
     from minihub.verify import verify  # noqa: PLC0415
 
     password = sys.stdin.readline().rstrip("\n")
-    asyncio.run(verify(options.url, options.user, password))
+    asyncio.run(verify(options.url, options.user, password, insecure=options.insecure))
     return 0
 
 

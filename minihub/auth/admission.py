@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import heapq
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from minihub.auth.penalties import address_key, user_key
@@ -41,17 +42,20 @@ class Ticket:
 
     user: str
     address: str
-    suspicion: float
-    """How many failures of this user from this address still count."""
     refused: bool = False
     started_at: float | None = field(default=None)
+
+
+Suspicion = Callable[[str, str, float], float]
+"""(user, address, now) -> how many failures of this user from this address still count."""
 
 
 class Admission:
     """The waiting room. Times are monotonic seconds."""
 
-    def __init__(self, limits: AdmissionLimits) -> None:
+    def __init__(self, limits: AdmissionLimits, suspicion: Suspicion) -> None:
         self._limits = limits
+        self._suspicion = suspicion
         self._waiting: dict[Ticket, None] = {}  # in the order of arrival
         self._running: dict[Ticket, float] = {}
         self._held: list[tuple[float, str, str]] = []
@@ -69,7 +73,7 @@ class Admission:
         """How many are being checked."""
         return len(self._running)
 
-    def arrive(self, user: str, address: str, suspicion: float) -> tuple[Ticket, Ticket | None]:
+    def arrive(self, user: str, address: str) -> tuple[Ticket, Ticket | None]:
         """Let one in.
 
         Returns:
@@ -78,7 +82,7 @@ class Admission:
         Raises:
             TooManyAttempts: The room is full, and mostly of this address.
         """
-        ticket = Ticket(user_key(user), address_key(address), suspicion)
+        ticket = Ticket(user_key(user), address_key(address))
         victim = None
         if len(self._waiting) >= self._limits.waiting:
             by_address = Counter(other.address for other in self._waiting)
@@ -111,12 +115,13 @@ class Admission:
         def rank(ticket: Ticket) -> tuple[int, float, int]:
             return (
                 addresses[ticket.address],
-                ticket.suspicion,
+                self._suspicion(ticket.user, ticket.address, now),
                 pairs[ticket.user, ticket.address],
             )
 
-        best = min(rank(ticket) for ticket in may)
-        equals = [ticket for ticket in may if rank(ticket) == best]
+        ranks = [rank(ticket) for ticket in may]
+        best = min(ranks)
+        equals = [ticket for ticket, its in zip(may, ranks, strict=True) if its == best]
         chosen = equals[-1] if self._newest_next else equals[0]
         self._newest_next = not self._newest_next
         del self._waiting[chosen]

@@ -35,7 +35,7 @@ TIMED_OUT_STATUS = 124
 KILLED_STATUS = 137
 """What timeout(1) exits with after SIGKILL; also what the kernel's own kill gives."""
 WRAPPER_READY = "minihub-job: ready\n"
-"""What the wrapper prints on stderr just before it runs the program: without it, sudo or the wrapper refused."""
+"""What the wrapper, told --ready, prints on stderr just before it runs the program: without it, sudo or the wrapper refused."""
 SUDO_VERBS = frozenset({"sbatch", "scancel", "tail"})
 """All that configs/minihub-job does as another user."""
 
@@ -100,7 +100,7 @@ def build_sudo(wrapper: str, user: str, argv: Sequence[str], timeout_s: float) -
     """
     if argv[0] not in SUDO_VERBS:
         raise ValueError(f"the sudo wrapper does not run {argv[0]}")
-    return ["sudo", "-n", "-u", user, "--", wrapper, f"--timeout={_seconds(timeout_s)}", *argv]
+    return ["sudo", "-n", "-u", user, "--", wrapper, "--ready", f"--timeout={_seconds(timeout_s)}", *argv]
 
 
 def split_wrapper(stderr: str) -> tuple[bool, str]:

@@ -18,7 +18,8 @@ from pathlib import Path
 
 from minihub.clock import Clock
 from minihub.config import SlurmSettings
-from minihub.errors import CommandTimedOut, ConnectFailed
+from minihub.errors import CommandTimedOut, ConnectFailed, HelperError
+from minihub.helper.client import HelperClient
 from minihub.transports.base import CommandResult
 
 log = logging.getLogger(__name__)
@@ -28,7 +29,7 @@ RunAs = Callable[[Sequence[str], str, bytes, float], Awaitable[CommandResult]]
 
 STANDARD_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 TERM_GRACE_S = 2.0
-"""Between SIGTERM and SIGKILL."""
+"""Between SIGTERM and SIGKILL, and how long the end of a killed process is waited for."""
 WRAPPER_KILL_S = 5.0
 """Between SIGTERM and SIGKILL in configs/minihub-job."""
 WRAPPER_READY = "minihub-job: ready\n"
@@ -95,12 +96,12 @@ class LocalTransport:
             async with asyncio.timeout(timeout_s):
                 await process.closed.wait()
         except TimeoutError:
-            await _end(transport, process, TERM_GRACE_S)
+            await _end(transport, process, (signal.SIGTERM, signal.SIGKILL))
             message = f"{argv[0]} did not end within {timeout_s:g} s."
             raise CommandTimedOut(message) from None
         finally:
             if not process.exited.is_set():  # cancelled: nobody waits any more, so it ends without grace
-                _kill(transport.get_pid(), signal.SIGKILL)
+                await _end(transport, process, (signal.SIGKILL,))
             transport.close()
         status = transport.get_returncode() or 0
         return CommandResult(
@@ -171,12 +172,14 @@ def _feed(transport: asyncio.SubprocessTransport, stdin: bytes) -> None:
     pipe.close()  # after what was written
 
 
-async def _end(transport: asyncio.SubprocessTransport, process: _Process, grace_s: float) -> None:
-    """End the whole process group and wait until its first process is gone."""
-    for number, patience_s in ((signal.SIGTERM, grace_s), (signal.SIGKILL, 5.0)):
+async def _end(
+    transport: asyncio.SubprocessTransport, process: _Process, ways: Sequence[signal.Signals]
+) -> None:
+    """End the whole process group, trying one way after the other, and wait until its first process is gone."""
+    for number in ways:
         _kill(transport.get_pid(), number)
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(patience_s):
+            async with asyncio.timeout(TERM_GRACE_S):
                 await process.exited.wait()
                 break
     _kill(transport.get_pid(), signal.SIGKILL)  # those of the group who outlived its first process
@@ -189,3 +192,16 @@ def _kill(group: int, number: signal.Signals) -> None:
         pass
     except PermissionError:
         log.warning("process %d is another user's and ends only by its own time limit", group)
+
+
+def build_run_as(helper: HelperClient) -> RunAs:
+    """Have the root helper run commands as their users."""
+
+    async def run_as(argv: Sequence[str], user: str, stdin: bytes, timeout_s: float) -> CommandResult:
+        try:
+            result = await helper.run(argv, user=user, stdin=stdin, timeout_s=timeout_s)
+        except HelperError as error:
+            raise ConnectFailed("The hub cannot act for you on this host.", str(error)) from error
+        return CommandResult(result.exit_status, result.stdout, result.stderr, result.elapsed_s)
+
+    return run_as

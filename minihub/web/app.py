@@ -44,7 +44,7 @@ def build_app(deps: Deps, door: Door | None = None) -> web.Application:
     app.on_cleanup.append(_close)
     if door is not None:
         assert door.proxy is not None
-        door.proxy.attach(app, door.handle)
+        door.proxy.attach(app)
     add_routes(app, urls.base)
     add_api_routes(app, urls.api)
     return app

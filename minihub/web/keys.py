@@ -23,10 +23,9 @@ STREAMS = web.AppKey("streams", Streams)
 ESTIMATING = web.AppKey("estimating", set[str])
 """Users whose estimate is under way: one at a time each."""
 
-FROM_SERVER = web.RequestKey("from_server", bool)
-"""True where the answer is a user's server's own: our pages' headers stay off it."""
-
 REQUEST_ID = web.RequestKey("request_id", str)
 PRINCIPAL = web.RequestKey("principal", Principal)
 """Who asks, by login; absent where nobody is logged in."""
+LOGIN_COOKIE = web.RequestKey("login_cookie", str)
+"""The cookie by which we know who asks."""
 TRANSLATOR = web.RequestKey("translator", Translator)

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from urllib.parse import quote, urlencode
 
-MAX_NEXT_LENGTH = 4096
+from minihub.auth.next_url import next_url
+from minihub.servers.model import server_path
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,26 +99,15 @@ class Urls:
 
     def server(self, user: str, path: str = "") -> str:
         """Something on a user's server; `path` is already encoded and has no leading slash."""
-        return f"{self.base}user/{quote(user, safe='')}/{path}"
+        return server_path(self.base, user) + path
 
     def static(self, name: str, version: str) -> str:
         """A static file in the version that is loaded."""
         return with_query(f"{self.hub}static/{quote(name)}", v=version)
 
     def safe_path(self, raw: str | None) -> str:
-        r"""A path as it came from the browser, "" unless it certainly stays on this hub.
-
-        A browser reads //host, /\host and backslashes as another host, and drops tabs and line ends while it reads.
-        """
-        path = raw or ""
-        if not path.startswith(self.base) or path.startswith("//") or len(path) > MAX_NEXT_LENGTH:
-            return ""
-        if "\\" in path or any(ord(c) <= 0x20 or ord(c) == 0x7F for c in path):
-            return ""
-        bare = path.split("?", 1)[0].split("#", 1)[0]
-        if "//" in bare or any(part in {".", ".."} for part in bare.lower().replace("%2e", ".").split("/")):
-            return ""
-        return quote(path, safe="/%?&=#+:;,@!$'()*~[]-._")
+        """A path as it came from the browser, "" unless it certainly stays on this hub."""
+        return next_url(raw, self.base, "")
 
     def safe_next(self, raw: str | None) -> str:
         """Where to go on to after a login or a start: a safe path that does not lead round in circles."""

@@ -64,6 +64,7 @@ def _submission_failed(text):
     "result",
     [
         read_recorded("sbatch_no_slurmctld"),
+        read_recorded("sbatch_no_munge"),
         failed("sbatch: error: Munge encode failed: Failed to access socket\nsbatch: error: authentication: x"),
         failed("sbatch: fatal: Unable to process configuration file"),
         failed("sbatch: error: fetch_config: DNS SRV lookup failed\nsbatch: fatal: Could not establish a configuration source"),
@@ -81,6 +82,7 @@ def test_nobody_was_asked(result):
     "result",
     [
         _submission_failed("Socket timed out on send/recv operation"),
+        _submission_failed("Protocol authentication error"),
         _submission_failed("Zero Bytes were transmitted or received"),
         _submission_failed("Unable to contact slurm controller (receive failure)"),
         failed("sbatch: error: Munge decode failed: x\nsbatch: error: Batch job submission failed: y"),

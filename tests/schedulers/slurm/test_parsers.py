@@ -126,7 +126,7 @@ def test_garbage_is_no_listing(text):
 
 
 def test_a_failed_squeue_is_no_listing():
-    for name in ("squeue_no_slurmctld", "squeue_unknown"):
+    for name in ("squeue_no_slurmctld", "squeue_no_munge", "squeue_no_configuration", "squeue_unknown"):
         with pytest.raises(SchedulerUnavailable):
             parse_listing(read_recorded(name), SEP)
     with pytest.raises(SchedulerUnavailable):

@@ -178,6 +178,10 @@ class TestListing:
         formats = {call[0][-1] for call in transport.ran("squeue")}
         assert len(formats) == 2
 
+    async def test_a_large_one(self, scheduler, transport):
+        transport.answers["env TZ=UTC squeue"] = squeue(*((str(n), "bob", "PENDING") for n in range(1, 3001)))
+        assert (await scheduler.list_jobs()).waiting_total == 3000
+
     async def test_an_outage_concludes_nothing(self, scheduler, transport):
         for answer, error in (
             (OUTAGE, SchedulerUnavailable),
