@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from datetime import timedelta
 from enum import StrEnum
@@ -257,3 +258,11 @@ class Scheduler(Protocol):
     async def close(self) -> None:
         """End what is open; never touches a job."""
         ...
+
+
+def parse_port(comment: str, tag: str) -> int | None:
+    """The port that a job reports in its comment ("TAG port"); None if there is none (yet), or it is not ours."""
+    match = re.fullmatch(re.escape(tag) + r" ([1-9][0-9]{0,4})", comment, re.ASCII)
+    if not tag or match is None or int(match[1]) > 65535:
+        return None
+    return int(match[1])

@@ -73,7 +73,9 @@ def start_timeout(attempt: Attempt, timeout_s: float) -> Failure:
     """The job ran, but Jupyter did not come up in time."""
     where = f" on {attempt.node}" if attempt.node else ""
     what = (
-        "it reported its port but could not be reached" if attempt.port else "it never said where it listens"
+        "it reported its port but could not be reached"
+        if attempt.port is not None
+        else "it never said where it listens"
     )
     return Failure(
         FailureKind.START_TIMEOUT,

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import logging
 import secrets as random
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import asdict, dataclass
 from datetime import timedelta
 from typing import Any, Protocol
@@ -78,7 +78,7 @@ class Manager:
         attempts: ManagerStore,
         users: UserStore,
         clock: Clock,
-        prepare: Callable[[str, str, ServerOptions], Prepared],
+        prepare: Callable[[str, str, ServerOptions], Awaitable[Prepared]],
     ) -> None:
         self._settings = settings
         self._hub_id = hub_id
@@ -201,7 +201,7 @@ class Manager:
         options = await self._checked(user, raw)
         attempt_id = random.token_hex(6)
         tag = build_tag(self._hub_id, attempt_id)
-        prepared = self._prepare(user, tag, options)
+        prepared = await self._prepare(user, tag, options)
         now = self._clock.wall()
         attempt = Attempt(
             id=attempt_id,
@@ -266,7 +266,7 @@ class Manager:
     def report(self, secret: str, port: int) -> bool:
         """A launcher says where its Jupyter listens."""
         attempt = self._registry.waiting_for_report(secret)
-        if attempt is None or not 0 < port < 65536:
+        if attempt is None or not 0 <= port < 65536:
             return False
         self._supervisor.feed_soon(attempt, life.PortReported(port))
         return True
@@ -301,7 +301,8 @@ def describe(attempt: Attempt, health: SchedulerHealth, at_least: int = 0) -> Pr
     """Put one attempt's present into words."""
     percent = max(
         at_least,
-        _PERCENT.get(attempt.state, 100) + (20 if attempt.port and attempt.state is State.STARTING else 0),
+        _PERCENT.get(attempt.state, 100)
+        + (20 if attempt.port is not None and attempt.state is State.STARTING else 0),
     )
     match attempt.state:
         case State.READY:

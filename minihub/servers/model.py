@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
+from urllib.parse import quote
 
 from minihub.schedulers.base import Endpoint
 
@@ -109,6 +110,17 @@ class Secrets:
 
 
 @dataclass(frozen=True, slots=True)
+class ServerTls:
+    """The job's part of an attempt's TLS identity: goes into the job script, is kept nowhere in the hub."""
+
+    certificate: str = field(repr=False)
+    """PEM; the hub knows it as `Secrets.server_cert`."""
+    key: str = field(repr=False)
+    client: str = field(repr=False)
+    """PEM; the only client certificate that the server accepts."""
+
+
+@dataclass(frozen=True, slots=True)
 class Attempt:
     """One start of a user's server, from the wish to its end. `step` in lifecycle.py makes new ones from old."""
 
@@ -164,6 +176,14 @@ class Attempt:
     def job_log_path(self) -> str:
         """The log's path with the job id filled in, "" while there is no job."""
         return self.log_path.replace("%j", self.job_id) if self.job_id else ""
+
+
+def server_path(base_path: str, user: str) -> str:
+    """The path of `user`'s server, with slashes around: Jupyter's base_url, and what the proxy serves.
+
+    This is the one encoded form of a user's name; the proxy accepts no other.
+    """
+    return f"{base_path}user/{quote(user, safe='')}/"
 
 
 @dataclass(frozen=True, slots=True)

@@ -70,7 +70,7 @@ class Hub:
             self.prepare,
         )
 
-    def prepare(self, user, tag, options):
+    async def prepare(self, user, tag, options):
         return Prepared(
             Secrets("token", f"report-{user}-{next(self.numbers)}"),
             "#!/bin/sh\n",

@@ -1,0 +1,296 @@
+"""Who may pass to which server, and what everybody else gets. Pure: a request head in, a decision out.
+
+Two steps, since what lies between them asks the store: `read` takes a head apart (whose server, which credentials),
+the caller finds out who that is, and `decide` says what happens. Nothing else decides.
+
+- A valid login cookie opens only its own user's server, and wins over any token. An admin's too: JavaScript from a
+  user's server runs on the hub's origin, so an admin who opened it would hand over the hub.
+- A hub token opens its owner's server, or another's with scope access:servers. Tokens the hub does not know are
+  nobody: Notebook 7 sends the token of its own server, which is dropped, not refused.
+- The token that we add switches off Jupyter's own defence against other sites' requests, so the check is here:
+  always, except where a hub token (which no other site can send) let the request in.
+- Without a server never 404 (Lab would poll for ever), but 424 or 503.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from urllib.parse import unquote, unquote_plus, urlsplit
+
+from minihub.auth.model import Principal
+from minihub.proxy.headers import Client, Pairs, first, read_cookies, values
+from minihub.servers.model import Attempt, Route, State, server_path
+
+SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
+REFUSED_METHODS = frozenset({"TRACE", "TRACK", "CONNECT"})
+
+_DEFAULT_PORTS = {"http": 80, "https": 443}
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """A request's head."""
+
+    method: str
+    target: str
+    """Path and query exactly as sent."""
+    pairs: Pairs
+    """Header fields as sent."""
+    client: Client
+
+
+@dataclass(frozen=True, slots=True)
+class Knock:
+    """A head taken apart: whose server is wanted, how, and with what credentials."""
+
+    head: Head
+    user: str
+    prefix: str
+    """Path of the user's server, with slashes around, as Jupyter's base_url."""
+    path: str
+    """Path exactly as sent."""
+    query: str
+    """Query as sent, but without any token; "" if none."""
+    cookies: tuple[str, ...]
+    """Values of the login cookie; more than one if somebody planted another."""
+    tokens: tuple[str, ...]
+    is_navigation: bool
+    """A person looks at the answer: give a page, not JSON."""
+    is_websocket: bool
+
+    @property
+    def target(self) -> str:
+        """Path and query as they go on and as they may be shown or logged: without the token."""
+        return f"{self.path}?{self.query}" if self.query else self.path
+
+
+@dataclass(frozen=True, slots=True)
+class Forward:
+    """Let it through."""
+
+    route: Route
+    principal: Principal
+
+
+@dataclass(frozen=True, slots=True)
+class Refuse:
+    """Answer `status`; `kind` says why: bad_path, bad_method, no_login, cross_site, token_logout."""
+
+    status: int
+    kind: str
+
+
+@dataclass(frozen=True, slots=True)
+class ToLogin:
+    """Send a person to the login page and then back to `next`."""
+
+    next: str
+
+
+@dataclass(frozen=True, slots=True)
+class ToSlash:
+    """/user/NAME means /user/NAME/."""
+
+    location: str
+
+
+@dataclass(frozen=True, slots=True)
+class Logout:
+    """Jupyter's own Log Out was clicked: log out of the hub."""
+
+    principal: Principal
+
+
+@dataclass(frozen=True, slots=True)
+class ConfirmLogout:
+    """Somebody came to the log out address, but maybe not by that click: ask."""
+
+    principal: Principal
+
+
+@dataclass(frozen=True, slots=True)
+class NotRunning:
+    """There is no server to send this to: 424, or 503 if there may soon be one."""
+
+    user: str
+    status: int
+
+
+@dataclass(frozen=True, slots=True)
+class NotOwner:
+    """Somebody else's server."""
+
+    user: str
+    principal: Principal
+
+
+Decision = Forward | Refuse | ToLogin | Logout | ConfirmLogout | NotRunning | NotOwner
+
+
+def read(head: Head, *, base_path: str, login_cookie: str) -> Knock | ToSlash | Refuse:
+    """Take a head apart.
+
+    Refused are methods no user's server needs and every path that is not exactly base_path + user/NAME/..., with
+    NAME in its one canonical form: what is compared with the login must be what Jupyter takes for its base_url.
+    """
+    if head.method in REFUSED_METHODS:
+        return Refuse(405, "bad_method")
+    path, _, query = head.target.partition("?")
+    start = f"{base_path}user/"
+    if not path.startswith(start) or not _is_clean(head.target):
+        return Refuse(400, "bad_path")
+    segment, slash, _ = path[len(start) :].partition("/")
+    user = unquote(segment)
+    prefix = server_path(base_path, user)
+    if not user.isprintable() or user in ("", ".", "..") or "/" in user or prefix != f"{start}{segment}/":
+        return Refuse(400, "bad_path")
+    query, query_tokens = strip_tokens(query)
+    if not slash:
+        return ToSlash(f"{path}/?{query}" if query else f"{path}/")
+    upgrade = first(head.pairs, "upgrade").lower()
+    is_websocket = "websocket" in (item.strip() for item in upgrade.split(","))
+    return Knock(
+        head=head,
+        user=user,
+        prefix=prefix,
+        path=path,
+        query=query,
+        cookies=tuple(read_cookies(head.pairs, login_cookie)),
+        tokens=(*_header_tokens(head.pairs), *query_tokens),
+        is_navigation=not is_websocket and _is_navigation(head, path),
+        is_websocket=is_websocket,
+    )
+
+
+def decide(  # noqa: PLR0911 - one return for each case
+    knock: Knock, principal: Principal | None, route: Route | None, attempt: Attempt | None
+) -> Decision:
+    """Say what happens to a request.
+
+    Args:
+        knock: From `read`.
+        principal: Whose login cookie that is, else whose token, else None.
+        route: Of the wanted user's server; None unless it is READY.
+        attempt: The wanted user's newest attempt, None if there never was one.
+    """
+    is_logout = knock.path == f"{knock.prefix}logout"
+    if principal is None:
+        if not knock.is_navigation:
+            return Refuse(403, "no_login")
+        # Coming back to the log out address would log out at once.
+        return ToLogin(knock.prefix if is_logout else knock.target)
+    if not may_open(principal, knock.user):
+        return NotOwner(knock.user, principal)
+    by_token = principal.kind == "token"
+    if is_logout:
+        if by_token:
+            return Refuse(403, "token_logout")
+        return Logout(principal) if is_logout_click(knock.head) else ConfirmLogout(principal)
+    unsafe = knock.is_websocket or knock.head.method not in SAFE_METHODS
+    if unsafe and not by_token and not is_same_origin(knock.head):
+        return Refuse(403, "cross_site")
+    if route is None:
+        return NotRunning(knock.user, not_running_status(attempt))
+    return Forward(route, principal)
+
+
+def may_open(principal: Principal, user: str) -> bool:
+    """Whether `principal` may use `user`'s server."""
+    if principal.user == user:
+        return True
+    if principal.kind != "token":
+        return False
+    return "access:servers" in principal.scopes or f"access:servers!user={user}" in principal.scopes
+
+
+def not_running_status(attempt: Attempt | None) -> int:
+    """503 while a server may soon be there, 424 where none will be without being started."""
+    if attempt is None or attempt.state.is_final or attempt.state is State.STOPPING:
+        return 424
+    return 503
+
+
+def is_same_origin(head: Head) -> bool:
+    """Whether a browser sent this from a page of this very origin.
+
+    Sec-Fetch-Site decides where there is one (browsers leave it out over plain http, except to localhost), else
+    Origin, else Referer. Nothing at all is a refusal: every browser sends Origin with what is asked about here.
+    """
+    site = first(head.pairs, "sec-fetch-site").lower()
+    if site:
+        return site == "same-origin"
+    origins = values(head.pairs, "origin")
+    if origins:
+        return all(_is_own(head.client, origin) for origin in origins)
+    referer = first(head.pairs, "referer")
+    return bool(referer) and _is_own(head.client, referer)
+
+
+def is_logout_click(head: Head) -> bool:
+    """Whether this is a person's click on a page of this origin, and not another site's link, image or frame."""
+    if head.method != "GET":
+        return False
+    site = first(head.pairs, "sec-fetch-site").lower()
+    if site:
+        return (
+            site == "same-origin"
+            and first(head.pairs, "sec-fetch-mode").lower() == "navigate"
+            and first(head.pairs, "sec-fetch-dest").lower() in ("document", "")
+        )
+    referer = first(head.pairs, "referer")
+    return bool(referer) and _is_own(head.client, referer)
+
+
+def strip_tokens(query: str) -> tuple[str, tuple[str, ...]]:
+    """Take every `token` out of a query; the rest stays byte for byte."""
+    if "token" not in unquote(query):
+        return query, ()
+    kept, tokens = [], []
+    for item in query.split("&"):
+        name, _, value = item.partition("=")
+        if unquote_plus(name) == "token":
+            tokens.append(unquote_plus(value))
+        else:
+            kept.append(item)
+    return "&".join(kept), tuple(token for token in tokens if token)
+
+
+def _header_tokens(pairs: Pairs) -> list[str]:
+    tokens = []
+    for value in values(pairs, "authorization"):
+        scheme, _, token = value.strip().partition(" ")
+        if scheme.lower() in ("token", "bearer") and token.strip():
+            tokens.append(token.strip())
+    return tokens
+
+
+def _is_navigation(head: Head, path: str) -> bool:
+    if head.method not in ("GET", "HEAD"):
+        return False
+    mode = first(head.pairs, "sec-fetch-mode").lower()
+    if mode:
+        return mode == "navigate"
+    return "text/html" in first(head.pairs, "accept").lower() and "/api/" not in path
+
+
+def _is_clean(target: str) -> bool:
+    """Visible ASCII without what browsers and servers read in different ways."""
+    path = target.partition("?")[0]
+    return all("!" <= char <= "~" and char != "#" for char in target) and "\\" not in path
+
+
+def _is_own(client: Client, url: str) -> bool:
+    """Whether `url` is on the origin the browser sees us at.
+
+    Behind a front proxy that we were not told of, we take https for http: then only the host is compared.
+    """
+    try:
+        theirs = urlsplit(url)
+        port = theirs.port or _DEFAULT_PORTS.get(theirs.scheme)
+        ours = urlsplit(f"//{client.host}")
+        our_port = ours.port or _DEFAULT_PORTS.get(theirs.scheme)
+    except ValueError:
+        return False
+    if theirs.scheme not in _DEFAULT_PORTS or (client.scheme == "https" and theirs.scheme != "https"):
+        return False
+    return bool(ours.hostname) and theirs.hostname == ours.hostname and port == our_port

@@ -1,0 +1,233 @@
+"""Which header fields pass between browser and Jupyter, and in what form. Pure: pairs in, pairs out.
+
+Rules: what one hop says to the next stays on that hop (RFC 9110, 7.6.1); what the hub says to Jupyter cannot be said
+by the browser; what concerns the whole origin cannot be said by one user's server.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
+from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
+
+Pairs = Sequence[tuple[str, str]]
+Networks = tuple[IPv4Network | IPv6Network, ...]
+
+HOP_BY_HOP = frozenset(
+    {
+        "connection",
+        "keep-alive",
+        "te",
+        "trailer",
+        "trailers",
+        "transfer-encoding",
+        "upgrade",
+        "http2-settings",
+    }
+)
+
+# Not to be lost because a client names them in Connection: the message would then mean something else.
+_KEPT_IN_CONNECTION = frozenset({"host", "content-length", "cookie", "content-type", "content-encoding"})
+
+# Said by the hub alone. Tornado reads X-Real-Ip and X-Scheme beside X-Forwarded-* when it trusts its proxy.
+# Expect is answered by the hub's own HTTP server, before the body.
+_SAID_BY_HUB = frozenset(
+    {"authorization", "forwarded", "x-real-ip", "x-scheme", "x-client-ip", "expect", "proxy-authorization"}
+)
+
+# Facts about the origin as a whole, which the hub and all users share. X-Accel-Redirect and X-Sendfile would make
+# a front proxy answer with its own files.
+_ORIGIN_WIDE = frozenset(
+    {
+        "service-worker-allowed",
+        "clear-site-data",
+        "strict-transport-security",
+        "alt-svc",
+        "nel",
+        "report-to",
+        "reporting-endpoints",
+        "set-cookie2",
+        "x-accel-redirect",
+        "x-sendfile",
+    }
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Client:
+    """The browser's side of a request, after trusted front proxies were believed."""
+
+    address: str
+    """IP address, "" if unknown."""
+    scheme: str
+    """"http" or "https", as the browser sees it."""
+    host: str
+    """Host[:port] as the browser sees it."""
+
+
+def values(pairs: Pairs, name: str) -> list[str]:
+    """All values of the field `name` (lower case)."""
+    return [value for key, value in pairs if key.lower() == name]
+
+
+def first(pairs: Pairs, name: str) -> str:
+    """The first value of the field `name` (lower case), "" if there is none."""
+    return next((value for key, value in pairs if key.lower() == name), "")
+
+
+def parse_networks(texts: Iterable[str]) -> Networks:
+    """Parse addresses and networks ("10.0.0.1", "10.0.0.0/8").
+
+    Raises:
+        ValueError: One is neither.
+    """
+    return tuple(ip_network(text, strict=False) for text in texts)
+
+
+def resolve_client(pairs: Pairs, peer: str, scheme: str, trusted: Networks) -> Client:
+    """Say who the browser is: the connection's other end, or what a trusted front proxy says of it.
+
+    Of several X-Forwarded-For addresses the last one that is no trusted proxy counts: those before it are hearsay.
+    """
+    host = first(pairs, "host")
+    if not _is_trusted(peer, trusted):
+        return Client(peer, scheme, host)
+    hops = [
+        hop.strip() for value in values(pairs, "x-forwarded-for") for hop in value.split(",") if hop.strip()
+    ]
+    address = next(
+        (hop for hop in reversed(hops) if not _is_trusted(hop, trusted)), hops[0] if hops else peer
+    )
+    said = _last_item(pairs, "x-forwarded-proto").lower()
+    return Client(
+        address,
+        said if said in ("http", "https") else scheme,
+        _last_item(pairs, "x-forwarded-host") or host,
+    )
+
+
+def _is_trusted(address: str, trusted: Networks) -> bool:
+    try:
+        parsed = ip_address(address)
+    except ValueError:
+        return False
+    return any(parsed in network for network in trusted)
+
+
+def _last_item(pairs: Pairs, name: str) -> str:
+    found = values(pairs, name)
+    return found[-1].rpartition(",")[2].strip() if found else ""
+
+
+def build_inbound(
+    pairs: Pairs, *, own_cookies: Collection[str], token: str, client: Client
+) -> list[tuple[str, str]]:
+    """Build the fields that go to Jupyter from those that came from the browser.
+
+    Args:
+        pairs: As received.
+        own_cookies: Names of the hub's cookies, which are removed.
+        token: Of this server; replaces any Authorization.
+        client: What X-Forwarded-* says.
+    """
+    named = _named_by_connection(pairs) - _KEPT_IN_CONNECTION
+    result: list[tuple[str, str]] = []
+    for name, value in pairs:
+        # Some servers see X_Forwarded_For and X-Forwarded-For as one (CGI): so do we when we remove.
+        key = name.lower().replace("_", "-")
+        if key in HOP_BY_HOP or key in named or key in _SAID_BY_HUB:
+            continue
+        if key.startswith(("x-forwarded-", "proxy-", "sec-websocket-")):
+            continue
+        if key == "cookie":
+            kept = strip_cookies(value, own_cookies)
+            if kept:
+                result.append((name, kept))
+            continue
+        result.append((name, value))
+    result.append(("Authorization", f"token {token}"))
+    result.append(("X-Forwarded-For", client.address))
+    result.append(("X-Forwarded-Proto", client.scheme))
+    result.append(("X-Forwarded-Host", client.host))
+    return result
+
+
+def build_outbound(pairs: Pairs, *, own_cookies: Collection[str], prefix: str) -> list[tuple[str, str]]:
+    """Build the fields that go to the browser from those that Jupyter sent.
+
+    Args:
+        pairs: As received.
+        own_cookies: Names of the hub's cookies, which no user's server may set.
+        prefix: Path of this user's server, with slashes around; cookies stay within.
+    """
+    named = _named_by_connection(pairs) - _KEPT_IN_CONNECTION
+    result: list[tuple[str, str]] = []
+    for name, value in pairs:
+        key = name.lower().replace("_", "-")
+        if key in HOP_BY_HOP or key in named or key in _ORIGIN_WIDE or key.startswith("proxy-"):
+            continue
+        if key == "set-cookie":
+            kept = confine_cookie(value, own_cookies, prefix)
+            if kept is not None:
+                result.append((name, kept))
+            continue
+        result.append((name, value))
+    return result
+
+
+def _named_by_connection(pairs: Pairs) -> frozenset[str]:
+    return frozenset(
+        item.strip().lower().replace("_", "-")
+        for value in values(pairs, "connection")
+        for item in value.split(",")
+    )
+
+
+def read_cookies(pairs: Pairs, name: str) -> list[str]:
+    """All values of the cookie `name`, in the browser's order.
+
+    The same splitting as `strip_cookies`: what lets a request in is surely what is removed from it.
+    """
+    found = []
+    for header in values(pairs, "cookie"):
+        for item in header.split(";"):
+            key, equals, value = item.partition("=")
+            if equals and key.strip(" \t") == name:
+                found.append(value.strip(" \t"))
+    return found
+
+
+def strip_cookies(header: str, own_cookies: Collection[str]) -> str:
+    """Remove the hub's cookies from a Cookie field; the others stay byte for byte."""
+    own = {name.lower() for name in own_cookies}
+    items = header.split(";")
+    kept = [item for item in items if item.partition("=")[0].strip().lower() not in own]
+    if len(kept) == len(items):
+        return header
+    return ";".join(kept).strip(" \t")
+
+
+def confine_cookie(set_cookie: str, own_cookies: Collection[str], prefix: str) -> str | None:
+    """Keep a Set-Cookie within its user's path; None if it must not be set at all.
+
+    A cookie without a name is refused: browsers send "=hub-login=x" back as "hub-login=x". Without Path the browser
+    takes the directory of the request, which is within `prefix` already.
+    """
+    pair, *attributes = set_cookie.split(";")
+    name, equals, _ = pair.partition("=")
+    if not equals or not name.strip() or name.strip().lower() in {own.lower() for own in own_cookies}:
+        return None
+    kept = [pair.rstrip()]
+    path: str | None = None
+    for attribute in attributes:
+        key, _, value = attribute.partition("=")
+        match key.strip().lower():
+            case "domain":
+                pass
+            case "path":
+                path = value.strip()  # of several, browsers take the last one
+            case _:
+                kept.append(attribute.rstrip())
+    if path is not None:
+        kept.append(f" Path={path if path.startswith(prefix) else prefix}")
+    return ";".join(kept)

@@ -1,0 +1,41 @@
+"""Runs Slurm's commands through a transport and counts them. Knows no command by itself."""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from collections.abc import Sequence
+
+from minihub.errors import SchedulerUnavailable, TransportError
+from minihub.schedulers.slurm.answers import SILENT
+from minihub.transports.base import CommandResult, Transport
+
+log = logging.getLogger(__name__)
+
+
+class CommandRunner:
+    """Runs commands; `commands_run` counts them by program, for metrics."""
+
+    def __init__(self, transport: Transport, timeout_s: float) -> None:
+        self.transport = transport
+        self.timeout_s = timeout_s
+        self.commands_run: Counter[str] = Counter()
+
+    async def run(self, argv: Sequence[str], *, user: str | None, stdin: bytes = b"") -> CommandResult:
+        """Run `argv` as `user` (None: the service account); raises what the transport raises."""
+        program = argv[2] if argv[0] == "env" else argv[0]
+        self.commands_run[program] += 1
+        result = await self.transport.run(argv, user=user, stdin=stdin, timeout_s=self.timeout_s)
+        log.debug("%s as %s: %d in %.3f s", program, user or "service", result.exit_status, result.elapsed_s)
+        return result
+
+    async def ask(self, argv: Sequence[str], *, user: str | None = None) -> CommandResult:
+        """Run a command that changes nothing, or whose repetition does no harm.
+
+        Raises:
+            SchedulerUnavailable: It could not be run to its end.
+        """
+        try:
+            return await self.run(argv, user=user)
+        except TransportError as error:
+            raise SchedulerUnavailable(SILENT, str(error)) from error

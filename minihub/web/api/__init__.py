@@ -1,0 +1,9 @@
+"""What a script sees: the REST API under /hub/api, in JupyterHub's shapes. Same service layer as the pages.
+
+    models.py     users, servers and events as JSON (pure)
+    access.py     who asks (token or login) and whose things it may touch
+    handlers.py   the endpoints
+    routes.py     every endpoint on one screen
+
+Who may not know whether somebody exists gets the same 404 for everybody.
+"""

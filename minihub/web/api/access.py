@@ -1,0 +1,58 @@
+"""Who asks, by token or login, and whose things it may touch."""
+
+from __future__ import annotations
+
+from aiohttp import web
+
+from minihub.auth.model import Principal
+from minihub.errors import Forbidden, LoginExpired, NotFound
+from minihub.web.guard import SAFE_METHODS, verify_form
+from minihub.web.keys import DEPS, PRINCIPAL
+
+
+def token_in(header: str) -> str:
+    """The token in an Authorization header, "" if there is none. Source: JupyterHub; RFC 6750 section 2.1."""
+    scheme, _, value = header.partition(" ")
+    return value.strip() if scheme.lower() in ("token", "bearer") else ""
+
+
+async def asker(request: web.Request) -> Principal:
+    """Who asks.
+
+    A token comes first: whoever sends one means it. A login's changes need the CSRF token of its pages.
+
+    Raises:
+        LoginExpired: Nobody who is known (401).
+        Forbidden: The token is not valid, or the form is not ours.
+    """
+    token = token_in(request.headers.get("Authorization", ""))
+    if token:
+        principal = await request.app[DEPS].identity.token(token)
+        if principal is None:
+            raise Forbidden("This token is unknown, expired or revoked.")
+        return principal
+    login: Principal | None = request.get(PRINCIPAL)
+    if login is None:
+        raise LoginExpired("Send an API token: Authorization: token ...")
+    if request.method not in SAFE_METHODS:
+        await verify_form(request)
+    return login
+
+
+async def asker_about(request: web.Request) -> tuple[Principal, str]:
+    """Who asks, and the user in the path whose things it may touch.
+
+    Raises:
+        NotFound: Somebody else's, whether or not there is such a user.
+    """
+    principal = await asker(request)
+    name = request.match_info["name"]
+    if name != principal.user and not principal.admin:
+        raise NotFound("There is no such user, or none that you may know of.")
+    return principal, name
+
+
+def require_admin(principal: Principal) -> None:
+    """Raise Forbidden unless an admin (or a token with his rights) asks."""
+    if not principal.admin:
+        raise Forbidden("Only an admin may do this.")

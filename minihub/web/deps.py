@@ -1,0 +1,171 @@
+"""All that the web room needs from others, as protocols. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from minihub.auth.model import Identity
+from minihub.clock import Clock
+from minihub.config import Settings
+from minihub.servers.model import Attempt
+from minihub.servers.service import Servers
+
+
+class Logins(Protocol):
+    """Makes and ends login sessions."""
+
+    async def create(self, user: str, address: str, user_agent: str) -> str:
+        """Begin a login session; returns the cookie's value, which is stored nowhere else."""
+        ...
+
+    async def revoke(self, cookie: str) -> None:
+        """End the login session of a cookie; an unknown one is no error. Closes its proxied connections."""
+        ...
+
+    async def revoke_user(self, user: str) -> int:
+        """End all login sessions of a user; returns how many there were."""
+        ...
+
+
+class TokenRecord(Protocol):
+    """An API token without its secret."""
+
+    @property
+    def id(self) -> str:
+        """Public id, for revoking."""
+        ...
+
+    @property
+    def note(self) -> str:
+        """What its owner wrote down."""
+        ...
+
+    @property
+    def scopes(self) -> Iterable[str]:
+        """What it may do."""
+        ...
+
+    @property
+    def created_at(self) -> float:
+        """Wall seconds."""
+        ...
+
+    @property
+    def expires_at(self) -> float | None:
+        """Wall seconds; None = never."""
+        ...
+
+    @property
+    def last_used_at(self) -> float | None:
+        """Wall seconds; None = never used."""
+        ...
+
+
+class Tokens(Protocol):
+    """Makes, lists and revokes personal API tokens."""
+
+    async def create(
+        self, user: str, *, note: str = "", scopes: Iterable[str] = (), lifetime_s: float | None = None
+    ) -> tuple[str, TokenRecord]:
+        """Make a token; returns the secret (this once) and the record."""
+        ...
+
+    async def list(self, user: str | None = None) -> Sequence[TokenRecord]:
+        """The valid tokens of a user, newest first."""
+        ...
+
+    async def revoke(self, user: str, token_id: str) -> bool:
+        """End a token of this user; False if there is none with this id."""
+        ...
+
+
+class Csrf(Protocol):
+    """Ties a form to the login session, or before it to the browser, that it was drawn for."""
+
+    def make(self, key: str) -> str:
+        """A token for the login session `key` (Principal.key)."""
+        ...
+
+    def verify(self, key: str, token: str) -> bool:
+        """Whether `token` was made for `key`."""
+        ...
+
+    def make_form(self, cookie: str | None) -> tuple[str, str]:
+        """What the login form needs: its cookie's value (the browser's, if it has a good one) and its field's."""
+        ...
+
+    def verify_form(self, cookie: str | None, token: str | None) -> bool:
+        """Whether the field belongs to the cookie that came with it."""
+        ...
+
+
+class Audit(Protocol):
+    """Appends one line to the audit log."""
+
+    async def __call__(
+        self, action: str, *, user: str, address: str, outcome: str = "ok", detail: str = ""
+    ) -> None:
+        """Write down that `user`, from `address`, did `action`; `detail` says to what, if not to his own things."""
+        ...
+
+
+class UserRecord(Protocol):
+    """A user the hub has seen."""
+
+    @property
+    def name(self) -> str:
+        """Canonical Unix name."""
+        ...
+
+    @property
+    def created_at(self) -> float:
+        """Wall seconds of the first login."""
+        ...
+
+    @property
+    def last_seen(self) -> float | None:
+        """Wall seconds of the last one."""
+        ...
+
+
+class Users(Protocol):
+    """The users the hub knows."""
+
+    async def get(self, user: str) -> UserRecord | None:
+        """One of them, None if never seen."""
+        ...
+
+    async def list(
+        self, name_filter: str = "", *, offset: int = 0, limit: int = 50
+    ) -> tuple[Sequence[UserRecord], int]:
+        """Those whose name contains `name_filter`, by name; and how many there are in all."""
+        ...
+
+
+Authenticate = Callable[[str, str, str], Awaitable[str]]
+"""(username as typed, password, address) -> canonical user name; raises AuthError. Does PAM, throttle and policy."""
+
+
+@dataclass(frozen=True, slots=True)
+class Deps:
+    """Everything the pages call. `app.py` fills it with the real things, tests with fakes."""
+
+    settings: Settings
+    clock: Clock
+    servers: Servers
+    identity: Identity
+    logins: Logins
+    tokens: Tokens
+    users: Users
+    csrf: Csrf
+    audit: Audit
+    authenticate: Authenticate
+    is_admin: Callable[[str], bool]
+    open_url: Callable[[Attempt], str]
+    """Where a ready server opens: a path with base_path, such as /user/ada/lab."""
+    explain_reason: Callable[[str], str] = str
+    """The scheduler's reason for letting a job wait, as a sentence."""
+    only_user: str = ""
+    """If set, the only user who can log in (a hub started as an ordinary user); the login page says so."""

@@ -1,0 +1,86 @@
+"""Hub Control Panel, history, and the small pages around them."""
+
+from __future__ import annotations
+
+from aiohttp import web
+
+from minihub.errors import NotFound
+from minihub.servers.model import State
+from minihub.web.cookies import set_language_cookie
+from minihub.web.i18n import LANGUAGES
+from minihub.web.keys import DEPS, URLS
+from minihub.web.respond import page, redirect, user_of, view_of
+
+RECENT = 5
+HISTORY_PAGE = 25
+
+
+async def root(request: web.Request) -> web.Response:
+    """/ -> /hub/."""
+    return redirect(request.app[URLS].hub)
+
+
+async def front(request: web.Request) -> web.Response:
+    """/hub/: where a user wants to be, as on JupyterHub: the running server, the waiting page, or the form."""
+    deps, urls = request.app[DEPS], request.app[URLS]
+    user = user_of(request).user
+    attempt = deps.servers.get(user)
+    if attempt is None or attempt.state is State.STOPPED:
+        return redirect(urls.spawn())
+    if attempt.state is State.READY:
+        return redirect(deps.open_url(attempt))
+    return redirect(urls.pending(user) if attempt.is_live else urls.home)
+
+
+async def show(request: web.Request) -> web.Response:
+    """Hub Control Panel."""
+    deps = request.app[DEPS]
+    user = user_of(request).user
+    attempt = deps.servers.get(user)
+    recent = await deps.servers.history(user, limit=RECENT + 1)
+    past = [a for a in recent if not a.is_live]
+    return page(
+        request,
+        "home.html",
+        page_name="home",
+        server=view_of(request, attempt) if attempt else None,
+        open_url=deps.open_url(attempt) if attempt and attempt.state is State.READY else "",
+        recent=[view_of(request, a) for a in past[:RECENT]],
+    )
+
+
+async def history(request: web.Request) -> web.Response:
+    """All servers the user ever had, newest first."""
+    deps = request.app[DEPS]
+    text = request.query.get("page", "1")
+    number = int(text) if text.isascii() and text.isdecimal() and 1 <= len(text) <= 6 else 0
+    if number < 1:
+        raise NotFound
+    found = await deps.servers.history(
+        user_of(request).user, limit=HISTORY_PAGE + 1, offset=(number - 1) * HISTORY_PAGE
+    )
+    return page(
+        request,
+        "history.html",
+        page_name="history",
+        rows=[view_of(request, a) for a in found[:HISTORY_PAGE]],
+        number=number,
+        more=len(found) > HISTORY_PAGE,
+    )
+
+
+async def language(request: web.Request) -> web.Response:
+    """Remember a language and go back to where the switch stood."""
+    urls = request.app[URLS]
+    wanted = request.query.get("to", "")
+    if wanted not in LANGUAGES:
+        raise NotFound
+    response = redirect(urls.safe_path(request.query.get("next")) or urls.hub)
+    set_language_cookie(response, urls.base, wanted)
+    return response
+
+
+async def health(request: web.Request) -> web.Response:
+    """For monitors: the hub answers. The scheduler's state is on the pages and in the metrics."""
+    del request
+    return web.Response(text="ok\n")

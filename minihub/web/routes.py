@@ -1,0 +1,51 @@
+"""Every URL of the hub's pages on one screen, with who may ask for it."""
+
+from __future__ import annotations
+
+from aiohttp import web
+
+from minihub.web.guard import Access, Handler, guarded
+from minihub.web.pages import home, login, logout, pending, spawn, static, token, user
+
+A, U, S = Access.ANYBODY, Access.USER, Access.SELF_CHECKED
+
+# Paths are relative to base_path.
+ROUTES: tuple[tuple[str, str, Handler, Access], ...] = (
+    ("GET", "", home.root, A),
+    ("GET", "hub", home.root, A),
+    ("GET", "hub/", home.front, U),
+    ("GET", "hub/login", login.show, A),
+    ("POST", "hub/login", login.submit, A),
+    ("GET", "hub/logout", logout.ask, S),
+    ("POST", "hub/logout", logout.submit, U),
+    ("GET", "hub/logout/state", logout.state, A),
+    ("GET", "hub/home", home.show, U),
+    ("GET", "hub/history", home.history, U),
+    ("GET", "hub/spawn", spawn.show, U),
+    ("POST", "hub/spawn", spawn.submit, U),
+    ("POST", "hub/spawn/estimate", spawn.estimate, U),
+    ("GET", "hub/spawn-pending/{name}", pending.show, U),
+    ("GET", "hub/spawn-pending/{name}/events", pending.events, U),
+    ("GET", "hub/spawn-pending/{name}/state", pending.state, U),
+    ("POST", "hub/stop", pending.stop, U),
+    ("GET", "hub/token", token.show, U),
+    ("POST", "hub/token", token.create, U),
+    ("POST", "hub/token/revoke", token.revoke, U),
+    ("GET", "hub/language", home.language, A),
+    ("GET", "hub/health", home.health, A),
+    ("GET", "hub/static/{name}", static.file, A),
+    ("GET", "hub/user-redirect/{path:.*}", user.user_redirect, U),
+    ("GET", "hub/user/{name}/{path:.*}", user.old_style, U),
+    # /user/NAME/... is the proxy's (minihub/proxy/forward.py).
+    # The REST API adds its own: minihub/web/api/, under hub/api.
+)
+
+
+def add_routes(app: web.Application, base: str) -> None:
+    """Put the table into an application."""
+    for method, path, handler, access in ROUTES:
+        full = base + path
+        if full:
+            app.router.add_route(method, full, guarded(handler, access))
+            if method == "GET":
+                app.router.add_route("HEAD", full, guarded(handler, access))

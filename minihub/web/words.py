@@ -1,0 +1,116 @@
+"""States, sizes and durations in plain words. Pure.
+
+`N_` marks texts for `scripts/messages`; they are translated where they are shown.
+"""
+
+from __future__ import annotations
+
+from minihub.servers.model import ServerOptions, State, StopCause
+from minihub.web.i18n import Translator
+
+
+def N_(text: str) -> str:  # noqa: N802 - gettext's own name for this
+    """Mark a text as translatable without translating it."""
+    return text
+
+
+TIMES = "\N{MULTIPLICATION SIGN}"
+
+STATE_LABELS = {
+    State.SUBMITTING: N_("Asking the scheduler"),
+    State.QUEUED: N_("Waiting in the queue"),
+    State.STARTING: N_("Starting"),
+    State.READY: N_("Running"),
+    State.STOPPING: N_("Stopping"),
+    State.STOPPED: N_("Stopped"),
+    State.FAILED: N_("Failed"),
+}
+
+TONES = {
+    State.SUBMITTING: "busy",
+    State.QUEUED: "busy",
+    State.STARTING: "busy",
+    State.READY: "ready",
+    State.STOPPING: "busy",
+    State.STOPPED: "idle",
+    State.FAILED: "failed",
+}
+
+STOP_CAUSES = {
+    StopCause.USER: N_("Stopped by you."),
+    StopCause.LOGOUT: N_("Stopped because you logged out."),
+    StopCause.ADMIN: N_("Stopped by an administrator."),
+    StopCause.API: N_("Stopped by a program with your token."),
+    StopCause.IDLE: N_("Stopped because it was idle."),
+    StopCause.AGE: N_("Stopped because it reached the greatest age that this hub allows."),
+    StopCause.SPAWN_TIMEOUT: N_("Cancelled because the job did not start in time."),
+    StopCause.START_TIMEOUT: N_("Cancelled because Jupyter did not come up in time."),
+    StopCause.UNSAFE: N_("Stopped because it was not protected."),
+    StopCause.SUPERSEDED: N_("Replaced by a newer one."),
+}
+
+INTERFACES = {
+    "lab": N_("JupyterLab"),
+    "notebook": N_("Notebook"),
+    "nbclassic": N_("Notebook (classic)"),
+    "terminal": N_("Terminal"),
+}
+
+
+INTERFACE_HINTS = {
+    "lab": N_("Notebooks, terminals and files in one window. Recommended."),
+    "notebook": N_("One document at a time, with few controls."),
+    "nbclassic": N_("The interface of the years before JupyterLab."),
+    "terminal": N_("A single terminal on the compute node, as with ssh."),
+}
+
+
+def interface_name(interface: str, tr: Translator) -> str:
+    """What people call an interface."""
+    words = INTERFACES.get(interface)
+    return tr(words) if words else interface
+
+
+def interface_hint(interface: str, tr: Translator) -> str:
+    """One sentence about an interface, "" where we know none."""
+    words = INTERFACE_HINTS.get(interface)
+    return tr(words) if words else ""
+
+
+def size(memory_mib: int) -> str:
+    """Memory for people: "512 MB", "3.5 GB"."""
+    if memory_mib < 1024:
+        return f"{memory_mib} MB"
+    return f"{memory_mib / 1024:.1f}".removesuffix(".0") + " GB"
+
+
+def hours(time_hours: float, tr: Translator) -> str:
+    """A time limit for people: "1 h 30 min"."""
+    return duration(time_hours * 3600, tr)
+
+
+def duration(seconds: float, tr: Translator) -> str:
+    """A span of time in its two greatest units; seconds only below ten minutes."""
+    whole = max(0, int(seconds))
+    days, rest = divmod(whole, 86400)
+    hour, rest = divmod(rest, 3600)
+    minute, second = divmod(rest, 60)
+    if days:
+        return tr("%(days)d d %(hours)d h", days=days, hours=hour) if hour else tr("%(days)d d", days=days)
+    if hour:
+        return f"{hour} h {minute:02d} min" if minute else f"{hour} h"
+    if minute >= 10 or (minute and not second):
+        return f"{minute} min"
+    return f"{minute} min {second:02d} s" if minute else f"{second} s"
+
+
+def resources(options: ServerOptions, tr: Translator) -> str:
+    """One line that says what was asked for."""
+    parts = [
+        tr.plural("%(count)d core", "%(count)d cores", options.cores),
+        size(options.memory_mb),
+        hours(options.time_hours, tr),
+    ]
+    if options.gpu_count:
+        parts.insert(2, f"{options.gpu_count} {TIMES} {options.gpu_type or 'GPU'}")
+    return " · ".join(parts)

@@ -1,0 +1,233 @@
+"""What passes between browser and Jupyter: rules one by one, then for anything at all."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from minihub.proxy import headers as h
+
+OWN = {"minihub-login", "__Host-minihub-login", "minihub-language"}
+CLIENT = h.Client("192.0.2.7", "https", "hub.example")
+ADDED = [
+    ("Authorization", "token T"),
+    ("X-Forwarded-For", "192.0.2.7"),
+    ("X-Forwarded-Proto", "https"),
+    ("X-Forwarded-Host", "hub.example"),
+]
+
+
+def inbound(*pairs):
+    return h.build_inbound(pairs, own_cookies=OWN, token="T", client=CLIENT)
+
+
+def outbound(*pairs):
+    return h.build_outbound(pairs, own_cookies=OWN, prefix="/user/alice/")
+
+
+def test_ordinary_fields_pass_in_order_and_as_they_are():
+    pairs = [
+        ("Host", "hub.example"),
+        ("accept", "a"),
+        ("Accept", "b"),
+        ("Origin", "https://x"),
+        ("X-XSRFToken", "z"),
+    ]
+    assert inbound(*pairs) == pairs + ADDED
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "Connection", "Keep-Alive", "TE", "Trailer", "Transfer-Encoding", "Upgrade", "Proxy-Connection",
+        "Proxy-Authorization", "Proxy-Anything", "Authorization", "AUTHORIZATION", "X-Forwarded-For",
+        "X-Forwarded-Prefix", "x_forwarded_for", "Forwarded", "X-Real-IP", "X-Scheme", "X_Scheme", "Expect",
+        "Sec-WebSocket-Key", "Sec-WebSocket-Protocol", "HTTP2-Settings",
+    ],
+)  # fmt: skip
+def test_not_sent_on(name):
+    assert inbound((name, "x")) == ADDED
+
+
+def test_fields_named_by_connection_are_not_sent_on():
+    pairs = [
+        ("Connection", "close, X-One"),
+        ("x-one", "1"),
+        ("connection", "X_Two"),
+        ("X-Two", "2"),
+        ("X-Three", "3"),
+    ]
+    assert inbound(*pairs) == [("X-Three", "3"), *ADDED]
+
+
+def test_connection_cannot_remove_what_makes_the_message():
+    pairs = [("Host", "h"), ("Content-Length", "3"), ("Cookie", "a=1")]
+    assert inbound(*pairs, ("Connection", "host, content-length, cookie")) == pairs + ADDED
+
+
+@pytest.mark.parametrize(
+    ("sent", "kept"),
+    [
+        ("a=1; b=2", "a=1; b=2"),
+        ("minihub-login=s", None),
+        ("a=1; minihub-login=s", "a=1"),
+        ("minihub-login=s; a=1", "a=1"),
+        ("a=1;minihub-login=s;b=2", "a=1;b=2"),
+        ("a=1;  MINIHUB-login =s; __Host-minihub-login=t", "a=1"),
+        ("minihub-login", None),
+        ("minihub-login2=s; xminihub-login=t", "minihub-login2=s; xminihub-login=t"),
+        ('q="; minihub-login=s"', 'q="'),
+    ],
+)
+def test_our_cookies_are_not_sent_on(sent, kept):
+    assert inbound(("Cookie", sent)) == ([("Cookie", kept)] if kept else []) + ADDED
+
+
+def test_each_cookie_field_is_stripped():
+    assert inbound(("Cookie", "minihub-login=s"), ("cookie", "a=1; minihub-login=t")) == [
+        ("cookie", "a=1"),
+        *ADDED,
+    ]
+
+
+TOKEN_TEXT = st.text(st.sampled_from("abAB-_019"), min_size=1, max_size=12)
+NAMES = st.one_of(
+    TOKEN_TEXT,
+    st.sampled_from(
+        ["Cookie", "Connection", "Authorization", "X-Forwarded-For", "X_Forwarded-Host", "Upgrade", "TE"]
+    ),
+)
+VALUES = st.text(st.sampled_from("minhub-login=; ,abcXY\t"), max_size=50)
+PAIRS = st.lists(st.tuples(NAMES, VALUES), max_size=12)
+
+
+@given(PAIRS)
+def test_inbound_for_anything(pairs):
+    result = inbound(*pairs)
+    body, added = result[: -len(ADDED)], result[-len(ADDED) :]
+    assert added == ADDED
+    for name, value in body:
+        key = name.lower().replace("_", "-")
+        assert key not in h.HOP_BY_HOP
+        assert key != "authorization"
+        assert not key.startswith("x-forwarded-")
+        if key == "cookie":
+            assert not h.read_cookies([(name, value)], "minihub-login")
+        else:
+            assert (name, value) in pairs
+    for name, value in pairs:
+        if name.lower().startswith("b") and "connection" not in [n.lower() for n, _ in pairs]:
+            assert (name, value) in body
+
+
+@given(st.text(st.sampled_from('minihub-login=; \t\x0b"ab'), max_size=60))
+def test_what_lets_in_is_what_is_stripped(cookie):
+    stripped = h.strip_cookies(cookie, OWN)
+    assert h.read_cookies([("Cookie", stripped)], "minihub-login") == []
+    others = [c for c in cookie.split(";") if c.partition("=")[0].strip().lower() not in OWN]
+    assert (
+        [c.strip(" \t") for c in stripped.split(";")] == [c.strip(" \t") for c in others]
+        or not others
+        or (stripped.strip(" \t") == ";".join(others).strip(" \t"))
+    )
+
+
+# -- the browser's address -----------------------------------------------------------------------------------
+
+TRUSTED = h.parse_networks(["10.0.0.0/8", "::1"])
+
+
+@pytest.mark.parametrize(
+    ("peer", "pairs", "expected"),
+    [
+        ("192.0.2.1", {"X-Forwarded-For": "1.1.1.1", "X-Forwarded-Proto": "https", "X-Forwarded-Host": "evil"},
+         h.Client("192.0.2.1", "http", "hub")),
+        ("10.0.0.1", {"X-Forwarded-For": "1.1.1.1", "X-Forwarded-Proto": "https", "X-Forwarded-Host": "pub"},
+         h.Client("1.1.1.1", "https", "pub")),
+        ("10.0.0.1", {"X-Forwarded-For": "6.6.6.6, 1.1.1.1, 10.9.9.9"}, h.Client("1.1.1.1", "http", "hub")),
+        ("10.0.0.1", {"X-Forwarded-For": "10.1.1.1"}, h.Client("10.1.1.1", "http", "hub")),
+        ("10.0.0.1", {}, h.Client("10.0.0.1", "http", "hub")),
+        ("::1", {"X-Forwarded-Proto": "javascript"}, h.Client("::1", "http", "hub")),
+        ("10.0.0.1", {"X-Forwarded-Proto": "https, http"}, h.Client("10.0.0.1", "http", "hub")),
+        ("", {"X-Forwarded-Proto": "https"}, h.Client("", "http", "hub")),
+    ],
+)  # fmt: skip
+def test_only_trusted_front_proxies_are_believed(peer, pairs, expected):
+    assert h.resolve_client((("Host", "hub"), *pairs.items()), peer, "http", TRUSTED) == expected
+
+
+# -- what comes back -----------------------------------------------------------------------------------------
+
+
+def test_ordinary_answers_pass_as_they_are():
+    pairs = [
+        ("Content-Type", "text/html"), ("Content-Length", "3"), ("Content-Encoding", "gzip"), ("Location", "/x"),
+        ("Content-Security-Policy", "frame-ancestors 'self'"), ("ETag", "a"), ("X-Accel-Buffering", "no"),
+    ]  # fmt: skip
+    assert outbound(*pairs) == pairs
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "Service-Worker-Allowed", "Clear-Site-Data", "Strict-Transport-Security", "Alt-Svc", "NEL", "Report-To",
+        "Reporting-Endpoints", "Connection", "Keep-Alive", "Transfer-Encoding", "Upgrade", "Trailer",
+        "Proxy-Authenticate", "Set-Cookie2", "X-Accel-Redirect", "X-Sendfile", "clear_site_data",
+    ],
+)  # fmt: skip
+def test_not_let_out(name):
+    assert outbound((name, "x")) == []
+
+
+def test_fields_named_by_connection_are_not_let_out():
+    assert outbound(("Connection", "X-A"), ("X-A", "1"), ("X-B", "2")) == [("X-B", "2")]
+
+
+@pytest.mark.parametrize(
+    ("sent", "kept"),
+    [
+        ("a=1; Path=/user/alice/; HttpOnly; Secure", "a=1; HttpOnly; Secure; Path=/user/alice/"),
+        ("a=1; Path=/user/alice/rstudio", "a=1; Path=/user/alice/rstudio"),
+        ("a=1; Path=/", "a=1; Path=/user/alice/"),
+        ("a=1; Path=/user/bob/", "a=1; Path=/user/alice/"),
+        ("a=1; Path=/user/alice", "a=1; Path=/user/alice/"),
+        ("a=1; path=", "a=1; Path=/user/alice/"),
+        ("a=1; Path=/user/alice/; PATH = /", "a=1; Path=/user/alice/"),
+        ("a=1; Domain=example; domain=.x; Max-Age=3", "a=1; Max-Age=3"),
+        ("a=1", "a=1"),
+        ("a==; Path=/", "a==; Path=/user/alice/"),
+        ("minihub-login=x; Path=/user/alice/", None),
+        (" MINIHUB-LOGIN =x", None),
+        ("__Host-minihub-login=x; Secure; Path=/", None),
+        ("minihub-language=fr", None),
+        ("=minihub-login=x", None),
+        ("minihub-login", None),
+        ("", None),
+    ],
+)
+def test_cookies_stay_within_their_user(sent, kept):
+    assert outbound(("Set-Cookie", sent)) == ([("Set-Cookie", kept)] if kept is not None else [])
+
+
+@given(st.text(st.sampled_from("minihub-login=; \tPathDom/user.,alce"), max_size=80))
+def test_no_cookie_leaves_its_user(sent):
+    kept = h.confine_cookie(sent, OWN, "/user/alice/")
+    if kept is None:
+        return
+    pair, *attributes = kept.split(";")
+    assert pair.partition("=")[0].strip().lower() not in {"", *OWN}
+    parsed = [
+        (key.strip().lower(), value.strip()) for key, _, value in (a.partition("=") for a in attributes)
+    ]
+    assert "domain" not in dict(parsed)
+    paths = [value for key, value in parsed if key == "path"]
+    assert len(paths) <= 1
+    assert all(path.startswith("/user/alice/") for path in paths)
+
+
+@given(PAIRS)
+def test_outbound_for_anything(pairs):
+    for name, value in outbound(*pairs):
+        assert name.lower().replace("_", "-") not in h.HOP_BY_HOP
+        assert (name, value) in pairs or name.lower() == "set-cookie"

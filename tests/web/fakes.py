@@ -1,0 +1,340 @@
+"""Scripted stand-ins for everything that the web room calls."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
+from typing import Any
+
+from minihub.auth.model import Principal
+from minihub.clock import ManualClock
+from minihub.config import Settings, parse_settings
+from minihub.errors import BadCredentials, HubError, OptionsError
+from minihub.schedulers.base import Association, Estimate, GpuType, Limits, Partition
+from minihub.servers.model import Attempt, Failure, Secrets, ServerOptions, State, StopCause
+from minihub.servers.service import OptionsForm, Progress, SchedulerHealth
+from minihub.web.deps import Deps
+
+NOW = 1_800_000_000.0
+
+
+def make_secrets() -> Secrets:
+    return Secrets(token="secret-token", report="secret-report")
+
+
+def make_attempt(state: State = State.READY, user: str = "ada", **changes: Any) -> Attempt:
+    base = Attempt(
+        id="0123456789ab",
+        user=user,
+        tag="minihub-h-0123456789ab",
+        options=ServerOptions(time_hours=3, cores=2, memory_mb=4096, account="def-ada"),
+        secrets=make_secrets(),
+        state=state,
+        created_at=NOW - 100,
+        changed_at=NOW - 50,
+    )
+    if state in {State.QUEUED, State.STARTING, State.READY, State.STOPPING}:
+        base = base.with_(job_id="4242", submitted_at=NOW - 99)
+    if state is State.QUEUED:
+        base = base.with_(
+            deadline=NOW + 200, job_state="PENDING", job_reason="Priority", expected_start=NOW + 60
+        )
+    if state is State.STARTING:
+        base = base.with_(
+            deadline=NOW + 100,
+            job_state="RUNNING",
+            node="node7",
+            started_at=NOW - 20,
+            log_tail="[I] starting\n",
+        )
+    if state is State.READY:
+        base = base.with_(
+            job_state="RUNNING", node="node7", started_at=NOW - 40, ready_at=NOW - 30, ends_at=NOW + 7260
+        )
+    if state is State.STOPPED:
+        base = base.with_(
+            job_id="4242", started_at=NOW - 90, ended_at=NOW - 10, stop_cause=StopCause.USER, node="node7"
+        )
+    return base.with_(**changes)
+
+
+def make_limits(**changes: Any) -> Limits:
+    gpus = (GpuType("a100", 4), GpuType("t4", 2))
+    limits = Limits(
+        partitions=(
+            Partition("compute", default=True, max_time=timedelta(days=3), max_cores=64, idle_cores=40),
+            Partition("gpu", max_time=timedelta(hours=12), max_cores=32, idle_cores=0, gpus=gpus),
+        ),
+        associations=(Association("def-ada"), Association("rrg-prof", qos=("normal", "high"))),
+        read_at=NOW - 42,
+    )
+    return replace(limits, **changes)
+
+
+def make_form(**changes: Any) -> OptionsForm:
+    form = OptionsForm(
+        limits=make_limits(),
+        values={
+            "time_hours": 1.0,
+            "cores": 1,
+            "memory_mb": 2048,
+            "gpu_count": 0,
+            "interface": "lab",
+            "account": "def-ada",
+        },
+        hidden=frozenset({"qos", "reservation"}),
+        interfaces=("lab", "notebook", "terminal"),
+        accounts=("def-ada", "rrg-prof"),
+        max_time_hours=72,
+        max_cores=64,
+        max_memory_mb=256000,
+    )
+    return replace(form, **changes)
+
+
+class FakeServers:
+    """Does what the test put into it, and remembers what it was asked."""
+
+    def __init__(self) -> None:
+        self.attempts: dict[str, Attempt] = {}
+        self.past: list[Attempt] = []
+        self.form_now = make_form()
+        self.scheduler_health = SchedulerHealth("slurm", last_answer_at=NOW - 3, waiting_total=37)
+        self.steps: list[Progress] = []
+        self.hold = asyncio.Event()
+        """Progress waits here after its last step, if that was not a final one."""
+        self.watching = 0
+        self.start_error: HubError | None = None
+        self.estimate_result: Estimate | HubError = Estimate(NOW + 600)
+        self.estimate_gate: asyncio.Event | None = None
+        self.stop_error: HubError | None = None
+        self.asked: list[tuple[Any, ...]] = []
+
+    def get(self, user: str) -> Attempt | None:
+        return self.attempts.get(user)
+
+    def all(self) -> list[Attempt]:
+        return [a for a in self.attempts.values() if a.is_live]
+
+    def route(self, user: str) -> None:
+        return None
+
+    def touch(self, user: str) -> None:
+        return None
+
+    async def form(self, user: str, prefill: Mapping[str, Any] | None = None) -> OptionsForm:
+        self.asked.append(("form", user, dict(prefill or {})))
+        return replace(self.form_now, values={**self.form_now.values, **(prefill or {})})
+
+    async def estimate(self, user: str, raw: Mapping[str, Any]) -> Estimate:
+        self.asked.append(("estimate", user, dict(raw)))
+        if self.estimate_gate is not None:
+            await self.estimate_gate.wait()
+        if isinstance(self.estimate_result, HubError):
+            raise self.estimate_result
+        return self.estimate_result
+
+    async def start(self, user: str, raw: Mapping[str, Any] | None, *, by: str) -> tuple[Attempt, bool]:
+        self.asked.append(("start", user, None if raw is None else dict(raw)))
+        if self.start_error is not None:
+            raise self.start_error
+        existing = self.attempts.get(user)
+        if existing is not None and existing.is_live:
+            return existing, False
+        self.attempts[user] = make_attempt(State.SUBMITTING, user)
+        return self.attempts[user], True
+
+    async def stop(self, user: str, cause: StopCause, *, by: str) -> Attempt | None:
+        self.asked.append(("stop", user, cause))
+        if self.stop_error is not None:
+            raise self.stop_error
+        attempt = self.attempts.get(user)
+        if attempt is not None and attempt.is_live:
+            attempt = self.attempts[user] = attempt.with_(state=State.STOPPING, stop_cause=cause)
+        return attempt
+
+    async def wait_final(self, user: str, timeout_s: float) -> bool:
+        return user not in self.attempts
+
+    async def progress(self, user: str) -> AsyncIterator[Progress]:
+        self.watching += 1
+        try:
+            attempt = self.attempts[user]
+            first = Progress(10, "", attempt=attempt, ready=attempt.state is State.READY)
+            for step in self.steps or [first]:
+                yield step
+            if not (self.steps and (self.steps[-1].ready or self.steps[-1].failed or self.steps[-1].stopped)):
+                await self.hold.wait()
+        finally:
+            self.watching -= 1
+
+    def report(self, secret: str, port: int) -> bool:
+        return False
+
+    async def history(self, user: str | None, *, limit: int = 50, offset: int = 0) -> list[Attempt]:
+        mine = [a for a in self.past if user is None or a.user == user]
+        return mine[offset : offset + limit]
+
+    async def last_options(self, user: str) -> ServerOptions | None:
+        return self.past[0].options if self.past else None
+
+    def health(self) -> SchedulerHealth:
+        return self.scheduler_health
+
+
+class FakeIdentity:
+    """Logins by cookie; nobody is ever in the quick cache unless put there."""
+
+    def __init__(self) -> None:
+        self.logins: dict[str, Principal] = {}
+
+    def cached_login(self, cookie: str) -> Principal | None:
+        return None
+
+    async def login(self, cookie: str) -> Principal | None:
+        return self.logins.get(cookie)
+
+    async def token(self, token: str) -> Principal | None:
+        return None
+
+
+class FakeLogins:
+    def __init__(self, identity: FakeIdentity, admins: set[str]) -> None:
+        self.identity = identity
+        self.admins = admins
+        self.made: list[tuple[str, str, str]] = []
+
+    async def create(self, user: str, address: str, user_agent: str) -> str:
+        self.made.append((user, address, user_agent))
+        cookie = f"cookie-{len(self.made)}-{user}"
+        self.identity.logins[cookie] = Principal(
+            user, user in self.admins, "login", f"key-{len(self.made)}-{user}"
+        )
+        return cookie
+
+    async def revoke(self, cookie: str) -> None:
+        self.identity.logins.pop(cookie, None)
+
+    async def revoke_user(self, user: str) -> int:
+        gone = [c for c, p in self.identity.logins.items() if p.user == user]
+        for cookie in gone:
+            del self.identity.logins[cookie]
+        return len(gone)
+
+
+@dataclass(frozen=True)
+class FakeTokenRecord:
+    id: str
+    user: str
+    note: str
+    scopes: frozenset[str]
+    created_at: float
+    expires_at: float | None
+    last_used_at: float | None = None
+
+
+@dataclass
+class FakeTokens:
+    records: list[FakeTokenRecord] = field(default_factory=list)
+
+    async def create(
+        self, user: str, *, note: str, scopes: frozenset[str], lifetime_s: float
+    ) -> tuple[str, FakeTokenRecord]:
+        record = FakeTokenRecord(f"t{len(self.records) + 1}", user, note, scopes, NOW, NOW + lifetime_s)
+        self.records.append(record)
+        return "mh_the-secret-itself", record
+
+    async def list(self, user: str) -> list[FakeTokenRecord]:
+        return [r for r in self.records if r.user == user]
+
+    async def revoke(self, user: str, token_id: str) -> bool:
+        keep = [r for r in self.records if not (r.user == user and r.id == token_id)]
+        found = len(keep) < len(self.records)
+        self.records[:] = keep
+        return found
+
+
+class FakeCsrf:
+    def make(self, key: str) -> str:
+        return hashlib.sha256(key.encode()).hexdigest()[:16]
+
+    def verify(self, key: str, token: str) -> bool:
+        return token == self.make(key)
+
+
+@dataclass
+class World:
+    """One hub made of fakes."""
+
+    settings: Settings
+    clock: ManualClock
+    servers: FakeServers
+    identity: FakeIdentity
+    logins: FakeLogins
+    tokens: FakeTokens
+    csrf: FakeCsrf
+    passwords: dict[str, str]
+    audit_lines: list[tuple[str, str, str, str]]
+    deps: Deps
+
+    def log_in(self, user: str = "ada") -> str:
+        """A cookie of a login session."""
+        cookie = f"cookie-of-{user}"
+        self.identity.logins[cookie] = Principal(user, user in self.logins.admins, "login", f"key-of-{user}")
+        return cookie
+
+    def xsrf(self, user: str = "ada") -> str:
+        return self.csrf.make(f"key-of-{user}")
+
+
+def make_world(raw: Mapping[str, Any] | None = None, *, only_user: str = "") -> World:
+    settings = parse_settings(raw or {})
+    clock = ManualClock(NOW)
+    servers, identity = FakeServers(), FakeIdentity()
+    logins, tokens, csrf = FakeLogins(identity, {"root-of-all"}), FakeTokens(), FakeCsrf()
+    passwords = {"ada": "correct horse", "root-of-all": "battery staple"}
+    lines: list[tuple[str, str, str, str]] = []
+
+    async def authenticate(username: str, password: str, address: str) -> str:
+        name = username.strip().lower()
+        if name not in passwords or passwords[name] != password:
+            raise BadCredentials
+        return name
+
+    async def audit(action: str, *, user: str, address: str, outcome: str = "ok", detail: str = "") -> None:
+        lines.append((action, user, outcome, detail))
+
+    def open_url(attempt: Attempt) -> str:
+        ends = {"lab": "lab", "notebook": "tree", "terminal": "terminals/1"}
+        return f"{settings.hub.base_path}user/{attempt.user}/{ends[attempt.options.interface]}"
+
+    deps = Deps(
+        settings=settings,
+        clock=clock,
+        servers=servers,
+        identity=identity,
+        logins=logins,
+        tokens=tokens,
+        csrf=csrf,
+        audit=audit,
+        authenticate=authenticate,
+        is_admin=lambda user: user in logins.admins,
+        open_url=open_url,
+        only_user=only_user,
+    )
+    return World(settings, clock, servers, identity, logins, tokens, csrf, passwords, lines, deps)
+
+
+__all__ = [
+    "NOW",
+    "Failure",
+    "OptionsError",
+    "World",
+    "make_attempt",
+    "make_form",
+    "make_limits",
+    "make_world",
+]
