@@ -33,8 +33,8 @@ def test_no_more_checks_at_once_than_allowed():
     started = begin(room)
     assert len(started) == 2
     assert (room.running, room.waiting) == (2, 2)
-    room.ended(tickets[started[0]], 0.1)
-    assert len(begin(room, 0.1)) == 1
+    room.ended(tickets[started[0]], 0.05)
+    assert len(begin(room, 0.05)) == 1
 
 
 def test_a_slow_check_makes_room_up_to_the_limit_of_all():
@@ -90,7 +90,7 @@ def test_among_equals_the_newest_and_the_oldest_are_soon_next(last):
 
 
 def test_answers_held_back_keep_their_address_and_user_waiting_and_nobody_else():
-    room = Room(AdmissionLimits(checking=1, held_per_address=2, held_per_user=3))
+    room = Room(AdmissionLimits(checking=1, outstanding_per_address=2, outstanding_per_user=3))
     for _ in range(2):
         ticket = arrive(room, "eve")
         assert begin(room) == ["eve"]
@@ -140,7 +140,9 @@ EVENTS = st.lists(
 
 @given(EVENTS)
 def test_whatever_happens_limits_hold_and_all_are_served_at_last(events):
-    limits = AdmissionLimits(checking=2, running=3, waiting=8, held_per_address=3, held_per_user=2)
+    limits = AdmissionLimits(
+        checking=2, running=3, waiting=8, outstanding_per_address=3, outstanding_per_user=2
+    )
     room, now, running, waiting = Room(limits), 0.0, [], []
 
     def call():

@@ -104,8 +104,8 @@ async def test_one_right_password_beside_40_wrong_ones_takes_under_half_a_second
 
 
 async def test_a_slow_pam_module_with_a_pause_of_its_own_does_not_take_all_doors():
-    """pam_unix pauses 2 s after a wrong password: those checks must not block the rest."""
-    throttle = Throttle(SystemClock(), limits=AdmissionLimits(checking=4, running=64, slow_after_s=0.1))
+    """pam_unix pauses 2 s after a wrong password, the helper holds its answers as long: those checks must not block the rest."""
+    throttle = Throttle(SystemClock())
     wrong = [task(throttle.run(f"name{number}", HERE, pam(right=False, pause_s=2.0))) for number in range(40)]
     await asyncio.sleep(0.3)
     began = time.monotonic()
@@ -175,7 +175,7 @@ async def test_going_away_neither_ends_the_check_nor_its_consequences():
     """Else one could try passwords and hang up before the delay."""
     throttle = Throttle(
         SystemClock(),
-        limits=AdmissionLimits(checking=8, held_per_user=3, held_per_address=3),
+        limits=AdmissionLimits(checking=8, outstanding_per_user=3, outstanding_per_address=3),
         penalties=PenaltySettings(least_s=0.5),
     )
     checked = []
