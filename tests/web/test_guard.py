@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from urllib.parse import quote
+
 import pytest
 
 PAGES = ["/hub/", "/hub/home", "/hub/history", "/hub/spawn?cores=4", "/hub/token", "/hub/spawn-pending/ada"]
@@ -10,8 +12,6 @@ FORMS = ["/hub/spawn", "/hub/stop", "/hub/token", "/hub/token/revoke", "/hub/log
 
 @pytest.mark.parametrize("path", PAGES)
 async def test_a_page_asks_for_a_login_and_comes_back(browser, path):
-    from urllib.parse import quote
-
     answer = await browser.get(path)
 
     assert (answer.status, answer.headers["Location"]) == (303, f"/hub/login?next={quote(path, safe='')}")

@@ -1,5 +1,7 @@
 """The choice of a language, and texts that other rooms made."""
 
+# ruff: noqa: RUF001 - French writes apostrophes so
+
 from __future__ import annotations
 
 import subprocess

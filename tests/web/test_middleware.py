@@ -7,6 +7,8 @@ import logging
 import pytest
 
 from minihub.errors import StoreError
+from minihub.servers.service import SchedulerHealth
+from tests.web.fakes import NOW
 
 
 async def test_every_answer_has_an_id_and_the_security_headers(browser):
@@ -138,9 +140,6 @@ async def test_everything_works_under_a_base_path(make_browser):
 
 
 async def test_the_outage_is_on_every_page(browser):
-    from minihub.servers.service import SchedulerHealth
-    from tests.web.fakes import NOW
-
     browser.world.servers.scheduler_health = SchedulerHealth(
         "slurm", NOW - 900, NOW - 890, "No route to host."
     )

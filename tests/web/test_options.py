@@ -1,5 +1,7 @@
 """The options form's fields."""
 
+# ruff: noqa: RUF001 - French writes apostrophes so
+
 from __future__ import annotations
 
 from minihub.config import parse_settings

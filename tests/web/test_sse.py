@@ -1,5 +1,7 @@
 """Event streams: content, keep-alive, end."""
 
+# ruff: noqa: RUF001 - French writes apostrophes so
+
 from __future__ import annotations
 
 import asyncio

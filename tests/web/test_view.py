@@ -1,5 +1,7 @@
 """One attempt in words."""
 
+# ruff: noqa: RUF001 - French writes apostrophes so
+
 from __future__ import annotations
 
 from minihub.config import ServersSettings

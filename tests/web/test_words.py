@@ -1,5 +1,7 @@
 """Sizes and durations in words."""
 
+# ruff: noqa: RUF001 - French writes apostrophes so
+
 from __future__ import annotations
 
 import pytest
