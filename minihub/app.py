@@ -1,1 +1,301 @@
-"""Composition root: the only file that sees every room."""
+"""Composition root: the only file that sees every room. Builds the hub from its settings, runs it, ends it in order."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import signal
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from aiohttp import web
+
+from minihub import __version__
+from minihub.auth.entrance import Entrance
+from minihub.auth.pam import PamAuthenticator
+from minihub.clock import Clock, SystemClock
+from minihub.config import Settings
+from minihub.errors import ConfigError, StoreError
+from minihub.helper.client import HelperClient
+from minihub.helper.parent import HelperHandle, HelperInfo
+from minihub.launching import Preparer, build_report_url
+from minihub.places import scheduler_name
+from minihub.proxy.forward import ReverseProxy
+from minihub.proxy.prober import Prober
+from minihub.proxy.upstream import Upstreams
+from minihub.schedulers.base import Scheduler, parse_port
+from minihub.schedulers.slurm.reasons import explain_reason
+from minihub.servers.jobscript import default_path, verify_proof
+from minihub.servers.lifecycle import Clocks
+from minihub.servers.listing import ListingLoop, ListingSettings
+from minihub.servers.manager import Manager
+from minihub.servers.model import Attempt
+from minihub.servers.registry import Registry
+from minihub.servers.supervisor import Supervisor, SupervisorSettings
+from minihub.store.store import Store
+from minihub.tasks import TaskKeeper
+from minihub.tls import load_front_tls
+from minihub.transports.base import Transport
+from minihub.web.app import build_app
+from minihub.web.cookies import login_cookie_name, own_cookie_names
+from minihub.web.deps import Deps
+from minihub.web.door import Door
+from minihub.web.urls import Urls
+
+log = logging.getLogger(__name__)
+
+_DOUBT_GRACE_S = 15
+_SHUTDOWN_S = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Ground:
+    """What the command line has prepared before anything listens."""
+
+    settings: Settings
+    state_dir: Path
+    runtime_dir: Path
+    hub_user: str
+    """As whom this process runs."""
+    helper: HelperHandle
+    helper_info: HelperInfo
+
+
+async def serve(ground: Ground) -> None:
+    """Run the hub until SIGTERM or SIGINT. Never cancels a job: servers go on and are adopted by the next start.
+
+    Raises:
+        ConfigError, StoreError: The hub cannot start; says why and what to do.
+    """
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    async with running(ground) as url:
+        log.info("minihub %s is ready at %s", __version__, url)
+        await stop.wait()
+        log.info("going down; users' servers stay up")
+
+
+@contextlib.asynccontextmanager
+async def running(ground: Ground) -> AsyncIterator[str]:
+    """The whole hub, up and listening; yields its URL."""
+    clock = SystemClock()
+    async with contextlib.AsyncExitStack() as stack:
+        store = await Store.open(ground.state_dir, clock)
+        stack.push_async_callback(store.close)
+        helper = await HelperClient.connect(ground.helper)
+        stack.push_async_callback(helper.close)
+        keeper = TaskKeeper()
+        stack.push_async_callback(keeper.close)
+        transport = _build_transport(ground, clock, helper)
+        if transport is not None:
+            stack.push_async_callback(transport.close)
+        scheduler = _build_scheduler(ground, clock, helper, transport)
+        stack.push_async_callback(scheduler.close)
+        entrance = Entrance(ground.settings, store, PamAuthenticator(helper), clock)
+        stack.push_async_callback(entrance.close)
+        hub = _Hub(ground, clock, store, keeper, scheduler, transport, entrance)
+        stack.push_async_callback(hub.close)
+        yield await hub.start(stack)
+
+
+class _Hub:
+    """All rooms wired together."""
+
+    def __init__(
+        self,
+        ground: Ground,
+        clock: Clock,
+        store: Store,
+        keeper: TaskKeeper,
+        scheduler: Scheduler,
+        transport: Transport | None,
+        entrance: Entrance,
+    ) -> None:
+        settings = ground.settings
+        self._settings = settings
+        self._keeper = keeper
+        self._scheduler = scheduler
+        self._entrance = entrance
+        self._tls = load_front_tls(settings, ground.state_dir, clock)
+        self._upstreams = Upstreams(keeper, transport.open_forward if transport else None)
+        door = Door()
+        prober = Prober(self._upstreams, base_path=settings.hub.base_path, verify_proof=verify_proof)
+        self._supervisor = Supervisor(
+            Registry(),
+            store.attempts,
+            scheduler,
+            prober,
+            clock,
+            _supervisor_settings(settings),
+            lambda user: _close_user(door, user),
+        )
+        self._listing = ListingLoop(
+            self._supervisor,
+            store.attempts,
+            store.hub_id,
+            clock,
+            _listing_settings(settings, scheduler),
+            parse_port,
+        )
+        pin = self._tls.pin if self._tls else None
+        self._preparer = Preparer(settings, clock, scheduler.name, scheduler.socket_path, pin)
+        self._manager = Manager(
+            settings,
+            store.hub_id,
+            self._supervisor,
+            self._listing,
+            scheduler,
+            store.attempts,
+            store.users,
+            clock,
+            self._preparer.prepare,
+        )
+        door.proxy = ReverseProxy(
+            servers=self._manager,
+            identity=entrance.identity,
+            settings=settings,
+            upstreams=self._upstreams,
+            pages=door,
+            do_logout=door.log_out,
+            login_cookie=partial(login_cookie_name, settings.hub.base_path),
+            own_cookies=own_cookie_names(settings.hub.base_path),
+        )
+        entrance.on_revoked(lambda _user, key: _close_login(door, key))
+        self._app = build_app(_build_deps(ground, clock, store, self._manager, entrance), door)
+
+    async def start(self, stack: contextlib.AsyncExitStack) -> str:
+        """Adopt what is there, listen, begin to look; returns the URL."""
+        await self._scheduler.start()
+        self._entrance.start()
+        await self._manager.adopt_all()
+        runner = web.AppRunner(
+            self._app, handler_cancellation=True, access_log=None, shutdown_timeout=_SHUTDOWN_S
+        )
+        await runner.setup()
+        stack.push_async_callback(runner.cleanup)
+        port = await self._listen(runner)
+        local = self._scheduler.name == "local"
+        self._preparer.report_url = build_report_url(
+            self._settings, port, tls=self._tls is not None, local=local
+        )
+        self._keeper.start(self._listing.run(), name="listing")
+        self._keeper.start(self._listing.run_clocks(), name="clocks")
+        if self._tls is not None:
+            self._keeper.start(self._tls.reload_when_renewed(), name="certificate")
+        scheme = "https" if self._tls else "http"
+        return f"{scheme}://{self._settings.hub.host}:{port}{self._settings.hub.base_path}"
+
+    async def _listen(self, runner: web.AppRunner) -> int:
+        hub = self._settings.hub
+        context = self._tls.context if self._tls else None
+        try:
+            await web.TCPSite(runner, hub.host, hub.port, ssl_context=context, backlog=1024).start()
+        except OSError as error:
+            raise ConfigError(f"cannot listen on {hub.host}:{hub.port}: {error.strerror}") from error
+        port = runner.addresses[0][1]
+        assert isinstance(port, int)
+        return port
+
+    async def close(self) -> None:
+        """Stop the work; touches no job."""
+        await self._supervisor.close()
+        await self._upstreams.close()
+
+
+def _build_transport(ground: Ground, clock: Clock, helper: HelperClient) -> Transport | None:
+    settings = ground.settings
+    if scheduler_name(settings) != "slurm":
+        return None
+    kind = settings.slurm.transport
+    if kind == "ssh" or (kind == "auto" and settings.ssh.login_nodes):
+        from minihub.transports.ssh import SshTransport  # noqa: PLC0415 - asyncssh costs 15 MB where nobody uses it
+
+        return SshTransport(
+            settings,
+            clock,
+            ground.hub_user,
+            ground.state_dir,
+            via_ssh=settings.servers.via == "ssh",
+            runtime_dir=ground.runtime_dir,
+        )
+    from minihub.transports.local import LocalTransport, build_run_as  # noqa: PLC0415
+
+    return LocalTransport(
+        settings.slurm, clock, run_as=build_run_as(helper) if ground.helper_info.root else None
+    )
+
+
+def _build_scheduler(
+    ground: Ground, clock: Clock, helper: HelperClient, transport: Transport | None
+) -> Scheduler:
+    if transport is None:
+        from minihub.schedulers.local import LocalScheduler  # noqa: PLC0415
+
+        return LocalScheduler(ground.settings, helper, clock, ground.runtime_dir)
+    from minihub.schedulers.slurm.scheduler import SlurmScheduler  # noqa: PLC0415
+
+    return SlurmScheduler(ground.settings, transport, clock)
+
+
+def _build_deps(ground: Ground, clock: Clock, store: Store, manager: Manager, entrance: Entrance) -> Deps:
+    settings = ground.settings
+    urls = Urls(settings.hub.base_path)
+
+    async def audit(action: str, *, user: str, address: str, outcome: str = "ok", detail: str = "") -> None:
+        log.info("audit: %s user=%s address=%s outcome=%s %s", action, user, address, outcome, detail)
+        try:
+            await store.audit.append(
+                clock.wall(), user, action, target=detail or user, address=address, outcome=outcome
+            )
+        except StoreError as error:
+            log.error("the audit line could not be written: %s", error)
+
+    def open_url(attempt: Attempt) -> str:
+        return urls.server(attempt.user, default_path(attempt.options.interface))
+
+    return Deps(
+        settings=settings,
+        clock=clock,
+        servers=manager,
+        identity=entrance.identity,
+        logins=entrance.logins,
+        tokens=entrance.tokens,
+        users=store.users,
+        csrf=entrance.csrf,
+        audit=audit,
+        authenticate=entrance.authenticate,
+        is_admin=entrance.is_admin,
+        open_url=open_url,
+        explain_reason=explain_reason if scheduler_name(settings) == "slurm" else str,
+        only_user="" if ground.helper_info.root else ground.helper_info.user,
+    )
+
+
+def _supervisor_settings(settings: Settings) -> SupervisorSettings:
+    servers = settings.servers
+    return SupervisorSettings(
+        Clocks(servers.spawn_timeout_s, servers.start_timeout_s, servers.cancel_repeat_s),
+        doubt_s=settings.slurm.command_timeout_s + _DOUBT_GRACE_S,
+        via_ssh=servers.via == "ssh",
+    )
+
+
+def _listing_settings(settings: Settings, scheduler: Scheduler) -> ListingSettings:
+    if scheduler.name == "local":
+        return ListingSettings(settings.local.listing_s, settings.local.listing_s * 5)
+    return ListingSettings(settings.slurm.listing_waiting_s, settings.slurm.listing_quiet_s)
+
+
+def _close_user(door: Door, user: str) -> None:
+    if door.proxy is not None:
+        door.proxy.close_user(user)
+
+
+def _close_login(door: Door, key: str) -> None:
+    if door.proxy is not None:
+        door.proxy.close_login(key)

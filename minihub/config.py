@@ -364,3 +364,35 @@ def _toml_value(text: str) -> Any:
         return tomllib.loads(f"v = {text}")["v"]
     except tomllib.TOMLDecodeError:
         return text
+
+
+def build_reference() -> str:
+    """Every setting with its default and meaning, as a TOML file in which nothing is set."""
+    lines: list[str] = []
+    for name, table in Settings.model_fields.items():
+        section = table.annotation
+        assert isinstance(section, type)
+        lines += [f"# {(section.__doc__ or '').strip()}", f"[{name}]"]
+        for key, field in section.model_fields.items():
+            lines.append(f"# {field.description}")
+            if isinstance(field.annotation, type) and issubclass(field.annotation, OptionSettings):
+                rule = field.default.model_dump(exclude_unset=True)
+                lines.append(f"# [{name}.{key}]  {_as_toml(rule)}")
+            else:
+                lines.append(f"# {key} = {_as_toml(field.default)}")
+        lines.append("")
+    option = ", ".join(f"{key} ({field.description})" for key, field in OptionSettings.model_fields.items())
+    lines.append(f"# Keys of each [options.NAME] table: {option}")
+    return "\n".join(lines) + "\n"
+
+
+def _as_toml(value: Any) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, str):
+        return f'"{value}"'
+    if isinstance(value, (tuple, list)):
+        return "[" + ", ".join(_as_toml(item) for item in value) + "]"
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{key} = {_as_toml(item)}" for key, item in value.items()) + "}"
+    return f"{value:g}" if isinstance(value, float) else str(value)

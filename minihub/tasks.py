@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import contextvars
 import logging
 from collections.abc import Coroutine
 from typing import Any
@@ -23,7 +24,10 @@ class TaskKeeper:
 
     def start(self, coroutine: Coroutine[Any, Any, Any], *, name: str) -> asyncio.Task[Any]:
         """Run `coroutine` in the background; `name` stands in the log if it crashes."""
-        task = asyncio.create_task(coroutine, name=name)  # noqa: TID251 - the one place that may
+        # A fresh context: what is bound to the request that happened to start it says nothing about the task.
+        task = asyncio.create_task(  # noqa: TID251 - the one place that may
+            coroutine, name=name, context=contextvars.Context()
+        )
         self._tasks.add(task)
         task.add_done_callback(self._ended)
         return task

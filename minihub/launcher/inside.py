@@ -300,12 +300,10 @@ def add_handlers(serverapp: Any, spec: Dict[str, Any]) -> None:
     """Answer the hub's challenge, and make every front page lead somewhere."""
     from tornado import web
 
-    try:
-        from jupyter_server.auth.decorator import allow_unauthenticated
-    except ImportError:
-
-        def allow_unauthenticated(method: Any) -> Any:
-            return method
+    def allow_unauthenticated(method: Any) -> Any:
+        """Mark `method` as jupyter_server's decorator of this name does, which older versions do not have."""
+        setattr(method, "__allow_unauthenticated", True)
+        return method
 
     key = proof_key(spec["report_secret"])
     base = spec["base_url"]
@@ -400,6 +398,18 @@ def die_with_launcher() -> None:
         sys.exit(1)
 
 
+def leave() -> None:
+    """End this process now: Jupyter has shut down, and taking all modules apart would take 0.16 s more."""
+    import atexit
+    import threading
+
+    for module, name in ((threading, "_shutdown"), (atexit, "_run_exitfuncs")):
+        getattr(module, name, lambda: None)()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(0)
+
+
 def main() -> int:
     """Start the application for the interface named by the first argument; the others are Jupyter's."""
     die_with_launcher()
@@ -412,7 +422,7 @@ def main() -> int:
         if is_installed(name):
             sys.argv[0] = "jupyter-" + name.split(".", 1)[0]
             importlib.import_module(name).main()
-            return 0
+            leave()
     sys.stderr.write("minihub: %s has no Jupyter server in it\n" % sys.executable)
     return 1
 

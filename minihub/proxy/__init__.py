@@ -1,6 +1,6 @@
 """Browser <-> the user's Jupyter: everything under /user/NAME/.
 
-Who calls in: the aiohttp application mounts `ReverseProxy.routes()`; whoever stops a server or ends a login calls
+Who calls in: the aiohttp application mounts `ReverseProxy` by `attach`; whoever stops a server or ends a login calls
 `close_user` / `close_login`; the supervisor asks `Prober.verify` before it calls a server READY.
 What goes out: connections to the user's Jupyter, and questions to `Servers.route` and `Identity`, on every request.
 

@@ -9,6 +9,7 @@ from typing import Any, Final, Protocol
 from urllib.parse import quote
 
 from aiohttp import StreamReader, web
+from aiohttp.http_exceptions import HttpProcessingError
 from multidict import CIMultiDict
 
 from minihub.auth.model import Identity, Principal
@@ -32,6 +33,21 @@ from minihub.tasks import TaskKeeper
 
 log = logging.getLogger(__name__)
 
+
+class _Malformed(logging.Filter):
+    """What a client sent wrongly is no error of ours, and aiohttp would log the wrong line: maybe its cookies."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        error = record.exc_info[1] if record.exc_info else None
+        return not isinstance(error, HttpProcessingError)
+
+
+def _make_http_log() -> logging.Logger:
+    logger = logging.getLogger("minihub.http")
+    logger.addFilter(_Malformed())
+    return logger
+
+
 RUNNER_OPTIONS: Final[dict[str, Any]] = {
     # A browser that goes away ends its request upstream too.
     "handler_cancellation": True,
@@ -42,6 +58,7 @@ RUNNER_OPTIONS: Final[dict[str, Any]] = {
     "max_field_size": 64 * 1024,
     # The log would show ?token=.
     "access_log": None,
+    "logger": _make_http_log(),
 }
 """What the application's runner must be given for the proxy to keep its promises."""
 
@@ -106,6 +123,7 @@ class _ForwardedWebSocket(Forwarded, web.WebSocketResponse):
     """The browser's leg of a websocket."""
 
 
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 DoLogout = Callable[[web.Request, Principal], Awaitable[web.StreamResponse]]
 
 
@@ -149,13 +167,14 @@ class ReverseProxy:
         self._live = LiveConnections()
         self._keeper = TaskKeeper()
 
-    def routes(self) -> list[web.RouteDef]:
-        """The one route: everything under /user/."""
-        return [web.route("*", f"{self._base_path}user/{{tail:.*}}", self.handle)]
+    def attach(self, app: web.Application, handler: Handler | None = None) -> None:
+        """Add the one route, the regular look at logins, and the end of all connections at shutdown.
 
-    def attach(self, app: web.Application) -> None:
-        """Add the route, the regular look at logins, and the end of all connections at shutdown."""
-        app.add_routes(self.routes())
+        Args:
+            app: The application.
+            handler: What answers under /user/; it calls `handle`. None: `handle` itself.
+        """
+        app.router.add_route("*", f"{self._base_path}user/{{tail:.*}}", handler or self.handle)
         app.on_shutdown.append(self._shut_down)
         app.cleanup_ctx.append(self._watch_logins)
 
@@ -311,17 +330,17 @@ class ReverseProxy:
         pairs: list[tuple[str, str]],
         live: Live,
     ) -> web.StreamResponse:
-        if request.method != "GET" or not web.WebSocketResponse().can_prepare(request):
+        offered = [
+            item.strip()
+            for value in values(knock.head.pairs, "sec-websocket-protocol")
+            for item in value.split(",")
+        ]
+        if request.method != "GET" or not web.WebSocketResponse(protocols=offered).can_prepare(request):
             return _refusal(400, "bad_handshake")
         stop: asyncio.Future[Ending] = asyncio.get_running_loop().create_future()
         live.end = lambda why: None if stop.done() else stop.set_result(why)
         live.is_websocket = True
         with self._live.hold(live):
-            offered = [
-                item.strip()
-                for value in values(knock.head.pairs, "sec-websocket-protocol")
-                for item in value.split(",")
-            ]
             inner = await upstream.open_websocket(knock.target, pairs, offered)
             if isinstance(inner, HandshakeRefused):
                 return _json(inner.status, "The server refused the WebSocket.")
@@ -339,6 +358,9 @@ class ReverseProxy:
             finally:
                 if not inner.closed:
                     await inner.close(code=1001)
+                # Closing waits for what is unsent: with a browser that does not read, for ever.
+                if request.transport is not None and request.transport.get_write_buffer_size():
+                    _abort(request)
             return outer
 
     def _note_traffic(self, live: Live) -> None:

@@ -24,6 +24,9 @@ from minihub.errors import ConfigError, ConnectFailed
 BACKDATE_S = 60
 """Certificates begin this long ago, since the login node's clock may be behind ours."""
 DEFAULT_UID_MIN = 1000
+NOBODY = (65534, 65535, 2**32 - 2, 2**32 - 1)
+"""Above UID_MIN, but nobody. (Debian's package accounts from 60000 on, slurm's 64030 say, are left to the group that sshd
+and sudo ask for: elsewhere people have such uids.)"""
 LOGIN_DEFS = Path("/etc/login.defs")
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.@+-]{0,255}\$?", re.ASCII)
@@ -62,10 +65,10 @@ class PrincipalPolicy:
             raise ConnectFailed(f"{user} is not this account's own name ({entry.pw_name}).")
         if entry.pw_uid == 0:
             raise ConnectFailed("The hub never acts as root.", f"{user} has uid 0")
-        if entry.pw_uid < self.uid_min and user != self.service_user:
+        if (entry.pw_uid < self.uid_min or entry.pw_uid in NOBODY) and user != self.service_user:
             raise ConnectFailed(
                 f"{user} is a system account; the hub does not act as one.",
-                f"uid {entry.pw_uid} is below UID_MIN {self.uid_min} of {LOGIN_DEFS}",
+                f"uid {entry.pw_uid} is below UID_MIN {self.uid_min} of {LOGIN_DEFS}, or nobody's",
             )
 
 

@@ -35,7 +35,7 @@ TIMED_OUT_STATUS = 124
 KILLED_STATUS = 137
 """What timeout(1) exits with after SIGKILL; also what the kernel's own kill gives."""
 WRAPPER_READY = "minihub-job: ready\n"
-"""What the wrapper prints on stderr just before it runs the program: without it, sudo or the wrapper refused."""
+"""What the wrapper, told --ready, prints on stderr just before it runs the program: without it, sudo or the wrapper refused."""
 SUDO_VERBS = frozenset({"sbatch", "scancel", "tail"})
 """All that configs/minihub-job does as another user."""
 
@@ -100,7 +100,7 @@ def build_sudo(wrapper: str, user: str, argv: Sequence[str], timeout_s: float) -
     """
     if argv[0] not in SUDO_VERBS:
         raise ValueError(f"the sudo wrapper does not run {argv[0]}")
-    return ["sudo", "-n", "-u", user, "--", wrapper, f"--timeout={_seconds(timeout_s)}", *argv]
+    return ["sudo", "-n", "-u", user, "--", wrapper, "--ready", f"--timeout={_seconds(timeout_s)}", *argv]
 
 
 def split_wrapper(stderr: str) -> tuple[bool, str]:
@@ -145,8 +145,11 @@ class AfterMarker:
             self.feed(after)
 
     def text(self) -> str:
-        """Return what followed the marker; bytes that are no UTF-8 become U+FFFD."""
-        return b"".join(self._chunks).decode("utf-8", "replace")
+        """Return what followed the marker; bytes that are no UTF-8 become U+FFFD.
+
+        A start-up file with `exec 2>&1` sends stderr's marker here as well.
+        """
+        return b"".join(self._chunks).removeprefix(self.marker).decode("utf-8", "replace")
 
 
 def build_marker(nonce: str) -> bytes:

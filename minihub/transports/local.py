@@ -8,15 +8,18 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import math
 import os
 import pwd
 import signal
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from minihub.clock import Clock
 from minihub.config import SlurmSettings
-from minihub.errors import CommandTimedOut, ConnectFailed
+from minihub.errors import CommandTimedOut, ConnectFailed, HelperError
+from minihub.helper.client import HelperClient
 from minihub.transports.base import CommandResult
 
 log = logging.getLogger(__name__)
@@ -26,7 +29,11 @@ RunAs = Callable[[Sequence[str], str, bytes, float], Awaitable[CommandResult]]
 
 STANDARD_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 TERM_GRACE_S = 2.0
-"""Between SIGTERM and SIGKILL."""
+"""Between SIGTERM and SIGKILL, and how long the end of a killed process is waited for."""
+WRAPPER_KILL_S = 5.0
+"""Between SIGTERM and SIGKILL in configs/minihub-job."""
+WRAPPER_READY = "minihub-job: ready\n"
+"""What the wrapper says on stderr just before it runs the program; where it is missing nothing ran."""
 
 
 class LocalTransport:
@@ -48,7 +55,7 @@ class LocalTransport:
         if who == self._own_user:
             return await self._run_here(argv, stdin, timeout_s)
         if self._settings.identity == "sudo":
-            return await self._run_here(build_sudo(who, self._settings.wrapper, argv), stdin, timeout_s)
+            return await self._run_sudo(argv, who, stdin, timeout_s)
         if self._run_as is not None:
             return await self._run_as(argv, who, stdin, timeout_s)
         raise ConnectFailed(
@@ -56,10 +63,23 @@ class LocalTransport:
             f"running as {self._own_user} with neither the root helper nor slurm.identity = 'sudo', asked to be {who}",
         )
 
+    async def _run_sudo(self, argv: Sequence[str], who: str, stdin: bytes, timeout_s: float) -> CommandResult:
+        """Run through the wrapper, which limits the time itself: sudo is root's, so we could not end it."""
+        limit_s = max(1, math.ceil(timeout_s))
+        sudo = build_sudo(who, self._settings.wrapper, limit_s, argv)
+        result = await self._run_here(sudo, stdin, limit_s + WRAPPER_KILL_S + TERM_GRACE_S)
+        before, ready, after = result.stderr.partition(WRAPPER_READY)
+        if not ready:
+            raise ConnectFailed("The hub may not act for you on this host.", before.strip()[-300:])
+        if result.exit_status in (124, 128 + signal.SIGKILL):
+            raise CommandTimedOut(f"{argv[0]} did not end within {limit_s} s.")
+        return replace(result, stderr=before + after)
+
     async def _run_here(self, argv: Sequence[str], stdin: bytes, timeout_s: float) -> CommandResult:
         began = self._clock.monotonic()
         try:
-            process = await asyncio.create_subprocess_exec(
+            transport, process = await asyncio.get_running_loop().subprocess_exec(
+                _Process,
                 *argv,
                 stdin=asyncio.subprocess.PIPE,
                 stdout=asyncio.subprocess.PIPE,
@@ -72,20 +92,22 @@ class LocalTransport:
             message = f"{argv[0]} cannot be run on the hub's host: {error.strerror}."
             raise ConnectFailed(message, str(error)) from error
         try:
+            _feed(transport, stdin)
             async with asyncio.timeout(timeout_s):
-                stdout, stderr = await process.communicate(stdin)
+                await process.closed.wait()
         except TimeoutError:
-            await _end(process, TERM_GRACE_S)
+            await _end(transport, process, (signal.SIGTERM, signal.SIGKILL))
             message = f"{argv[0]} did not end within {timeout_s:g} s."
             raise CommandTimedOut(message) from None
-        except BaseException:  # cancelled: nobody waits any more, so it ends without grace
-            await asyncio.shield(_end(process, 0))
-            raise
-        status = process.returncode if process.returncode is not None else -signal.SIGKILL
+        finally:
+            if not process.exited.is_set():  # cancelled: nobody waits any more, so it ends without grace
+                await _end(transport, process, (signal.SIGKILL,))
+            transport.close()
+        status = transport.get_returncode() or 0
         return CommandResult(
             exit_status=status if status >= 0 else 128 - status,
-            stdout=stdout.decode("utf-8", "replace"),
-            stderr=stderr.decode("utf-8", "replace"),
+            stdout=b"".join(process.output[1]).decode("utf-8", "replace"),
+            stderr=b"".join(process.output[2]).decode("utf-8", "replace"),
             elapsed_s=self._clock.monotonic() - began,
         )
 
@@ -115,25 +137,71 @@ def build_environment(settings: SlurmSettings, user: str, home: str) -> dict[str
     return environment
 
 
-def build_sudo(user: str, wrapper: str, argv: Sequence[str]) -> tuple[str, ...]:
+def build_sudo(user: str, wrapper: str, limit_s: int, argv: Sequence[str]) -> tuple[str, ...]:
     """Build the call of the root-owned wrapper that configs/sudoers.d admits."""
-    return ("sudo", "-n", "-u", user, "--", wrapper, *argv)
+    return ("sudo", "-n", "-u", user, "--", wrapper, f"--timeout={limit_s}", *argv)
 
 
-async def _end(process: asyncio.subprocess.Process, grace_s: float) -> None:
-    """End the whole process group and wait for it."""
-    ways = ((signal.SIGTERM, grace_s), (signal.SIGKILL, 5.0)) if grace_s else ((signal.SIGKILL, 5.0),)
-    for number, patience_s in ways:
-        try:
-            os.killpg(process.pid, number)
-        except ProcessLookupError:
-            pass
-        except PermissionError:
-            # sudo is root's. The wrapper limits its own time; closing stdin and the pipes is all that can be done here.
-            log.warning(
-                "process %d may not be ended by this user; it ends by its own time limit", process.pid
-            )
+class _Process(asyncio.SubprocessProtocol):
+    """Collects what a process says.
+
+    asyncio's own Process hides its transport, which must be closed where a runaway grandchild holds the pipes open.
+    """
+
+    def __init__(self) -> None:
+        self.output: dict[int, list[bytes]] = {1: [], 2: []}
+        self.exited = asyncio.Event()
+        self.closed = asyncio.Event()
+        """Exited, and all that it said has been read."""
+
+    def pipe_data_received(self, fd: int, data: bytes) -> None:
+        self.output[fd].append(data)
+
+    def process_exited(self) -> None:
+        self.exited.set()
+
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - the protocol's argument
+        self.closed.set()
+
+
+def _feed(transport: asyncio.SubprocessTransport, stdin: bytes) -> None:
+    pipe = transport.get_pipe_transport(0)
+    assert isinstance(pipe, asyncio.WriteTransport)
+    if stdin:
+        pipe.write(stdin)
+    pipe.close()  # after what was written
+
+
+async def _end(
+    transport: asyncio.SubprocessTransport, process: _Process, ways: Sequence[signal.Signals]
+) -> None:
+    """End the whole process group, trying one way after the other, and wait until its first process is gone."""
+    for number in ways:
+        _kill(transport.get_pid(), number)
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(patience_s):
-                await process.wait()
-                return
+            async with asyncio.timeout(TERM_GRACE_S):
+                await process.exited.wait()
+                break
+    _kill(transport.get_pid(), signal.SIGKILL)  # those of the group who outlived its first process
+
+
+def _kill(group: int, number: signal.Signals) -> None:
+    try:
+        os.killpg(group, number)
+    except ProcessLookupError:
+        pass
+    except PermissionError:
+        log.warning("process %d is another user's and ends only by its own time limit", group)
+
+
+def build_run_as(helper: HelperClient) -> RunAs:
+    """Have the root helper run commands as their users."""
+
+    async def run_as(argv: Sequence[str], user: str, stdin: bytes, timeout_s: float) -> CommandResult:
+        try:
+            result = await helper.run(argv, user=user, stdin=stdin, timeout_s=timeout_s)
+        except HelperError as error:
+            raise ConnectFailed("The hub cannot act for you on this host.", str(error)) from error
+        return CommandResult(result.exit_status, result.stdout, result.stderr, result.elapsed_s)
+
+    return run_as

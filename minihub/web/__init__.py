@@ -1,7 +1,7 @@
 """What a browser sees: pages, progress events, static files, translations; `web/api` is what a script sees.
 
-Who calls in: `app.py` builds the aiohttp application with `build_app(Deps(...))`; the proxy hands every request to it that
-no running server answers, and calls `render_not_running` and `render_unreachable` where it meets a missing server itself.
+Who calls in: `minihub/app.py` builds the aiohttp application with `build_app(Deps(...), door)`; the proxy has what
+people see drawn by `door.Door` where it has nothing to forward to.
 
 What goes out: calls of `Servers` (what users have), `Identity` and `Logins` (who asks), `Tokens`, `Csrf`, `authenticate`.
 All of them are protocols that `deps.py` lists; nothing here knows how they work.
@@ -10,6 +10,8 @@ All of them are protocols that `deps.py` lists; nothing here knows how they work
     guard.py        login required, CSRF token and Origin checked, before a handler runs
     middleware.py   around everything: request id, who asks, language, errors into pages, security headers
     pages/          the handlers, one file per group of pages
+    api/            the REST API
+    door.py         the pages that the proxy shows
     view.py         an attempt in words, for pages and events alike (pure)
     options.py      the options form: fields, bounds, errors (pure)
     words.py        states, sizes, durations in plain words (pure)

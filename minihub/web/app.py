@@ -5,8 +5,10 @@ from __future__ import annotations
 from aiohttp import web
 
 from minihub.tasks import TaskKeeper
+from minihub.web.api.routes import add_api_routes
 from minihub.web.assets import StaticFiles, template_dirs
 from minihub.web.deps import Deps
+from minihub.web.door import Door
 from minihub.web.i18n import Catalogues
 from minihub.web.keys import CATALOGUES, DEPS, ESTIMATING, KEEPER, RENDERER, STATIC, STREAMS, URLS
 from minihub.web.middleware import add_headers, around
@@ -18,8 +20,13 @@ from minihub.web.urls import Urls
 MAX_FORM_BYTES = 256 * 1024
 
 
-def build_app(deps: Deps) -> web.Application:
-    """The application, ready for a runner with `handler_cancellation=True` (event streams end with their reader)."""
+def build_app(deps: Deps, door: Door | None = None) -> web.Application:
+    """The application, ready for a runner with `handler_cancellation=True` (event streams end with their reader).
+
+    Args:
+        deps: All that the pages call.
+        door: The way to users' servers; None where there is none, as in tests of pages.
+    """
     app = web.Application(middlewares=[around], client_max_size=MAX_FORM_BYTES)
     directories = template_dirs(deps.settings.hub.templates_dir)
     urls = Urls(deps.settings.hub.base_path)
@@ -35,7 +42,11 @@ def build_app(deps: Deps) -> web.Application:
     app.on_response_prepare.append(add_headers)
     app.on_shutdown.append(_end_streams)
     app.on_cleanup.append(_close)
+    if door is not None:
+        assert door.proxy is not None
+        door.proxy.attach(app)
     add_routes(app, urls.base)
+    add_api_routes(app, urls.api)
     return app
 
 

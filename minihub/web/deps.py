@@ -67,12 +67,12 @@ class Tokens(Protocol):
     """Makes, lists and revokes personal API tokens."""
 
     async def create(
-        self, user: str, *, note: str, scopes: frozenset[str], lifetime_s: float
+        self, user: str, *, note: str = "", scopes: Iterable[str] = (), lifetime_s: float | None = None
     ) -> tuple[str, TokenRecord]:
         """Make a token; returns the secret (this once) and the record."""
         ...
 
-    async def list(self, user: str) -> Sequence[TokenRecord]:
+    async def list(self, user: str | None = None) -> Sequence[TokenRecord]:
         """The valid tokens of a user, newest first."""
         ...
 
@@ -82,7 +82,7 @@ class Tokens(Protocol):
 
 
 class Csrf(Protocol):
-    """Ties a form to the login session that it was drawn for."""
+    """Ties a form to the login session, or before it to the browser, that it was drawn for."""
 
     def make(self, key: str) -> str:
         """A token for the login session `key` (Principal.key)."""
@@ -92,6 +92,14 @@ class Csrf(Protocol):
         """Whether `token` was made for `key`."""
         ...
 
+    def make_form(self, cookie: str | None) -> tuple[str, str]:
+        """What the login form needs: its cookie's value (the browser's, if it has a good one) and its field's."""
+        ...
+
+    def verify_form(self, cookie: str | None, token: str | None) -> bool:
+        """Whether the field belongs to the cookie that came with it."""
+        ...
+
 
 class Audit(Protocol):
     """Appends one line to the audit log."""
@@ -99,7 +107,40 @@ class Audit(Protocol):
     async def __call__(
         self, action: str, *, user: str, address: str, outcome: str = "ok", detail: str = ""
     ) -> None:
-        """Write down that `user`, from `address`, did `action`."""
+        """Write down that `user`, from `address`, did `action`; `detail` says to what, if not to his own things."""
+        ...
+
+
+class UserRecord(Protocol):
+    """A user the hub has seen."""
+
+    @property
+    def name(self) -> str:
+        """Canonical Unix name."""
+        ...
+
+    @property
+    def created_at(self) -> float:
+        """Wall seconds of the first login."""
+        ...
+
+    @property
+    def last_seen(self) -> float | None:
+        """Wall seconds of the last one."""
+        ...
+
+
+class Users(Protocol):
+    """The users the hub knows."""
+
+    async def get(self, user: str) -> UserRecord | None:
+        """One of them, None if never seen."""
+        ...
+
+    async def list(
+        self, name_filter: str = "", *, offset: int = 0, limit: int = 50
+    ) -> tuple[Sequence[UserRecord], int]:
+        """Those whose name contains `name_filter`, by name; and how many there are in all."""
         ...
 
 
@@ -117,6 +158,7 @@ class Deps:
     identity: Identity
     logins: Logins
     tokens: Tokens
+    users: Users
     csrf: Csrf
     audit: Audit
     authenticate: Authenticate

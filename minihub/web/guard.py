@@ -7,25 +7,29 @@ from enum import Enum
 
 from aiohttp import web
 
+from minihub.auth import origin
 from minihub.errors import Forbidden, LoginExpired
-from minihub.web.client import comes_from_here
+from minihub.web.client import own_origin
 from minihub.web.keys import DEPS, PRINCIPAL, URLS
 from minihub.web.respond import hub_error_response, redirect, wants_json
+from minihub.web.words import N_
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
-SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
+SAFE_METHODS = origin.SAFE_METHODS
+
+PAGE_TOO_OLD = N_("This page was too old to be sent, so nothing was done. Go back, reload it and try again.")
 
 
 class Access(Enum):
     """Who may ask for a page."""
 
     ANYBODY = "anybody"
-    """No login needed. A form must still come from a page of ours, if the browser says where it comes from."""
+    """No login needed; a form must still come from a page of ours."""
     USER = "user"
     """Somebody who is logged in; forms need their CSRF token and must come from a page of ours."""
     SELF_CHECKED = "self-checked"
-    """The handler decides itself (logout, which asks; a user's own server path)."""
+    """The handler decides itself (Log Out, which asks first)."""
 
 
 def guarded(handler: Handler, access: Access) -> Handler:
@@ -53,21 +57,18 @@ def to_login(request: web.Request) -> web.Response:
 
 
 async def verify_form(request: web.Request) -> None:
-    """Refuse a form that another site, or an older login session, made.
+    """Refuse what another site, or a page of an older login session, sends.
+
+    The login form has no login to be tied to; its handler ties it to a cookie of its own (`pages/login.py`).
 
     Raises:
         Forbidden: It is not certainly ours.
     """
     deps = request.app[DEPS]
-    if comes_from_here(request, deps.settings.hub) is False:
-        raise Forbidden("This form came from another site, so nothing was done.")
+    origin.verify_origin(request.method, request.headers, own_origin(request, deps.settings.hub))
     principal = request.get(PRINCIPAL)
     if principal is None:
-        # Nothing to tie a token to. The Origin check above is what stops another site's login form: a browser
-        # always sends Origin with a cross-site POST.
         return
     token = request.headers.get("X-XSRFToken") or (await request.post()).get("_xsrf")
     if not isinstance(token, str) or not deps.csrf.verify(principal.key, token):
-        raise Forbidden(
-            "This page was too old to be sent, so nothing was done. Go back, reload it and try again."
-        )
+        raise Forbidden(PAGE_TOO_OLD)

@@ -26,4 +26,6 @@ ESTIMATING = web.AppKey("estimating", set[str])
 REQUEST_ID = web.RequestKey("request_id", str)
 PRINCIPAL = web.RequestKey("principal", Principal)
 """Who asks, by login; absent where nobody is logged in."""
+LOGIN_COOKIE = web.RequestKey("login_cookie", str)
+"""The cookie by which we know who asks."""
 TRANSLATOR = web.RequestKey("translator", Translator)

@@ -9,10 +9,11 @@ from aiohttp import hdrs, web
 
 from minihub.errors import HubError
 from minihub.logs import request_id, user_name
+from minihub.proxy.forward import Forwarded
 from minihub.web.client import is_secure
-from minihub.web.cookies import LANGUAGE_COOKIE, login_cookie
+from minihub.web.cookies import LANGUAGE_COOKIE, login_cookies
 from minihub.web.guard import Handler
-from minihub.web.keys import CATALOGUES, DEPS, PRINCIPAL, REQUEST_ID, TRANSLATOR, URLS
+from minihub.web.keys import CATALOGUES, DEPS, LOGIN_COOKIE, PRINCIPAL, REQUEST_ID, TRANSLATOR, URLS
 from minihub.web.respond import error_response, hub_error_response
 
 log = logging.getLogger(__name__)
@@ -74,20 +75,27 @@ async def _answer(request: web.Request, handler: Handler) -> web.StreamResponse:
 
 
 async def _resolve_login(request: web.Request) -> None:
-    deps, urls = request.app[DEPS], request.app[URLS]
-    if request.path.startswith(f"{urls.hub}static/"):
-        return
-    cookie = login_cookie(request, secure=is_secure(request, deps.settings.hub))
-    if not cookie:
-        return
-    principal = deps.identity.cached_login(cookie) or await deps.identity.login(cookie)
-    if principal is not None:
-        request[PRINCIPAL] = principal
-        user_name.set(principal.user)
+    urls = request.app[URLS]
+    # The proxy finds out by itself who knocks at a server.
+    if not request.path.startswith((f"{urls.hub}static/", f"{urls.base}user/")):
+        await find_login(request)
+
+
+async def find_login(request: web.Request) -> None:
+    """Note who asks, if a login cookie says so."""
+    deps = request.app[DEPS]
+    for cookie in login_cookies(request, deps.settings.hub):
+        principal = deps.identity.cached_login(cookie) or await deps.identity.login(cookie)
+        if principal is not None:
+            request[PRINCIPAL], request[LOGIN_COOKIE] = principal, cookie
+            user_name.set(principal.user)
+            return
 
 
 async def add_headers(request: web.Request, response: web.StreamResponse) -> None:
-    """on_response_prepare: pages, errors and streams alike."""
+    """on_response_prepare: pages, errors and streams alike, but not what a user's server answered."""
+    if isinstance(response, Forwarded):
+        return
     headers = response.headers
     for name, value in SECURITY_HEADERS.items():
         headers.setdefault(name, value)

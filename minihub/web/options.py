@@ -221,7 +221,7 @@ def _reservation(d: _Drawing) -> FormField | None:
 
 def _time(d: _Drawing) -> FormField:
     most = _least_of(d.form.max_time_hours, d.settings.time_hours.max)
-    hint = d.tr("At most %(time)s.", time=words.hours(most, d.tr)) if most else ""
+    hint = d.tr("At most %(count)s hours.", count=_bound(most)) if most else ""
     advice = d.tr("A shorter time often starts sooner.")
     return _make(
         d, "time_hours", d.tr("Time (hours)"), "decimal", hint=f"{hint} {advice}".strip(), most=_bound(most)

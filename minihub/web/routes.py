@@ -36,10 +36,7 @@ ROUTES: tuple[tuple[str, str, Handler, Access], ...] = (
     ("GET", "hub/static/{name}", static.file, A),
     ("GET", "hub/user-redirect/{path:.*}", user.user_redirect, U),
     ("GET", "hub/user/{name}/{path:.*}", user.old_style, U),
-    # What no running server answers comes here from the proxy; its Log Out always does.
-    ("GET", "user/{name}/logout", logout.ask, S),
-    ("*", "user/{name}", user.no_server, S),
-    ("*", "user/{name}/{path:.*}", user.no_server, S),
+    # /user/NAME/... is the proxy's (minihub/proxy/forward.py).
     # The REST API adds its own: minihub/web/api/, under hub/api.
 )
 

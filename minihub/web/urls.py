@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from urllib.parse import quote, urlencode
 
-MAX_NEXT_LENGTH = 4096
+from minihub.auth.next_url import next_url
+from minihub.servers.model import server_path
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +65,10 @@ class Urls:
         """The REST API."""
         return f"{self.hub}api"
 
+    def api_progress(self, user: str) -> str:
+        """The event stream of a starting server, for programs."""
+        return f"{self.api}/users/{quote(user, safe='')}/server/progress"
+
     def login(self, next_path: str = "") -> str:
         """The login page, which leads on to `next_path`."""
         return with_query(f"{self.hub}login", next=next_path)
@@ -94,32 +99,23 @@ class Urls:
 
     def server(self, user: str, path: str = "") -> str:
         """Something on a user's server; `path` is already encoded and has no leading slash."""
-        return f"{self.base}user/{quote(user, safe='')}/{path}"
+        return server_path(self.base, user) + path
 
     def static(self, name: str, version: str) -> str:
         """A static file in the version that is loaded."""
         return with_query(f"{self.hub}static/{quote(name)}", v=version)
 
     def safe_path(self, raw: str | None) -> str:
-        r"""A path as it came from the browser, "" unless it certainly stays on this hub.
-
-        A browser reads //host, /\host and backslashes as another host, and drops tabs and line ends while it reads.
-        """
-        path = raw or ""
-        if not path.startswith(self.base) or path.startswith("//") or len(path) > MAX_NEXT_LENGTH:
-            return ""
-        if "\\" in path or any(ord(c) <= 0x20 or ord(c) == 0x7F for c in path):
-            return ""
-        bare = path.split("?", 1)[0].split("#", 1)[0]
-        if "//" in bare or any(part in {".", ".."} for part in bare.lower().replace("%2e", ".").split("/")):
-            return ""
-        return quote(path, safe="/%?&=#+:;,@!$'()*~[]-._")
+        """A path as it came from the browser, "" unless it certainly stays on this hub."""
+        return next_url(raw, self.base, "")
 
     def safe_next(self, raw: str | None) -> str:
         """Where to go on to after a login or a start: a safe path that does not lead round in circles."""
         path = self.safe_path(raw)
         here = path.split("?", 1)[0].removeprefix(self.base)
-        circular = here in {"hub/login", "hub/logout"} or (here.startswith("user/") and here.endswith("/logout"))
+        circular = here in {"hub/login", "hub/logout"} or (
+            here.startswith("user/") and here.endswith("/logout")
+        )
         return "" if circular else path
 
 

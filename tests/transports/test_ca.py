@@ -21,7 +21,16 @@ from minihub.transports.ca import (
 )
 
 NOW = 1_800_000_000.0
-UIDS = {"root": 0, "toor": 0, "daemon": 1, "minihub": 998, "alice": 1000, "Alice": 1001, "first": 999}
+UIDS = {
+    "root": 0,
+    "toor": 0,
+    "daemon": 1,
+    "minihub": 998,
+    "alice": 1000,
+    "Alice": 1001,
+    "first": 999,
+    "nobody": 65534,
+}
 
 
 def lookup(name: str) -> pwd.struct_passwd:
@@ -89,6 +98,7 @@ def test_the_service_account_may_live_on_the_login_node_only():
         ("toor", "root"),
         ("daemon", "system account"),
         ("first", "system account"),
+        ("nobody", "system account"),
         ("nobody-here", "knows no user"),
         ("ALICE", "own name"),
         ("#0", "no user name"),

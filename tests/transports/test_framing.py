@@ -182,7 +182,7 @@ def test_a_time_limit_is_never_zero():
 
 def test_sudo_runs_the_wrapper_and_its_verbs_only():
     assert build_sudo("/w", "alice", ["scancel", "7"], 20) == [
-        *("sudo", "-n", "-u", "alice", "--", "/w", "--timeout=20"),
+        *("sudo", "-n", "-u", "alice", "--", "/w", "--ready", "--timeout=20"),
         *("scancel", "7"),
     ]
     with pytest.raises(ValueError, match="squeue"):

@@ -36,7 +36,6 @@ _SENT = (
     "shutdown failure",
     "unexpected message received",
     "munge decode failed",
-    "protocol authentication error",
     "unspecified error",
     "header lengths are longer than data received",
     "insane message length",
@@ -57,8 +56,12 @@ _NOT_SENT = (
     "primary slurmctld",
     "controller is in standby mode",
     "configuration file doesn't exist",
+    "s_p_parse_file: cannot stat file",
 )
 """The request did not get out of the client, or the controller was not there to take it."""
+
+_EITHER = ("protocol authentication error", "temporarily unable to accept job")
+"""Said of requests that were sent and of those that were not: it depends on what stands beside it."""
 
 _GONE = ("invalid job id", "already completing or completed", "job/step already completing")
 """What scancel says where there is nothing left to cancel."""
@@ -111,7 +114,7 @@ def _explain(result: CommandResult) -> SchedulerError:
         return _doubtful(result)
     if _mentions(result.stderr, _NOT_SENT) or result.exit_status in (126, 127):
         return SchedulerUnavailable(SILENT, f"sbatch ended with {result.exit_status}: {words}")
-    if _mentions(result.stderr, ("temporarily unable to accept job",)):
+    if _mentions(result.stderr, _EITHER):
         return _doubtful(result)
     said = _SAYS_NO.findall(result.stderr)
     if said:

@@ -164,8 +164,8 @@ def _minutes(request: JobRequest) -> int:
     return verify_count("time_hours", minutes, most=MAX_COUNT * 60)
 
 
-def build_squeue(separator: str, *, user: str | None = None) -> Argv:
-    """Build the listing of all jobs (or of one user's).
+def build_squeue(separator: str) -> Argv:
+    """Build the listing of all jobs.
 
     `separator` is random and new for every listing: it starts each line and encloses each field of free text, so that
     no name or comment, whatever it holds, can look like a line or a field. It is no secret from those who watch the
@@ -178,8 +178,7 @@ def build_squeue(separator: str, *, user: str | None = None) -> Argv:
         raise OptionsError({"": "This is no separator."})
     free = separator.join(LISTING_FREE)
     line = f"{separator}{'|'.join(LISTING_FIXED)}{separator}{free}{separator}"
-    who = () if user is None else (f"--user={verify_user(user)}",)
-    return ("env", "TZ=UTC", "squeue", "--all", "--local", "--states=all", *who, "-o", line)
+    return ("env", "TZ=UTC", "squeue", "--all", "--local", "--states=all", "-o", line)
 
 
 def build_scancel(job_id: str, user: str) -> Argv:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 
 from minihub.schedulers.base import Job, JobEnding, JobPhase
 from minihub.schedulers.slurm.answers import verify_answered
@@ -114,19 +115,7 @@ def parse_sacct(result: CommandResult, job_id: str, user: str) -> JobEnding | No
             peaks.append(mib)
     if ending is None:
         return None
-    return _with_peak(ending, max(peaks, default=0))
-
-
-def _with_peak(ending: JobEnding, peak_mib: int) -> JobEnding:
-    return JobEnding(
-        state=ending.state,
-        exit_status=ending.exit_status,
-        signal=ending.signal,
-        elapsed_s=ending.elapsed_s,
-        cancelled_by=ending.cancelled_by,
-        max_memory_mib=peak_mib or None,
-        node=ending.node,
-    )
+    return replace(ending, max_memory_mib=max(peaks, default=0) or None)
 
 
 def _ending(state: str, exit_code: str, elapsed: str, nodes: str) -> JobEnding | None:

@@ -154,7 +154,8 @@ def _explain_limit(owner: str, kind: str, what: str) -> str:  # noqa: PLR0911 - 
     whose = {"user": "your jobs", "account": "the account's jobs"}.get(
         _per(low), "the jobs that share this limit"
     )
-    return f"As many {thing or 'resources'} as {who} allows are in use by {whose}. {_WAITS}"
+    much = "much" if thing in ("memory", "burst buffer space", "energy") else "many"
+    return f"As {much} {thing or 'resources'} as {who} allows at once is in use by {whose}. {_WAITS}"
 
 
 def _per(low: str) -> str:
@@ -195,20 +196,3 @@ def explain_refusal(stderr: str) -> str | None:
     """Say in a sentence why sbatch refused; None if we have no better words than Slurm's."""
     low = stderr.lower()
     return next((sentence for text, sentence in REFUSALS if text.lower() in low), None)
-
-
-ENDINGS = {
-    "COMPLETED": "The job ended by itself.",
-    "CANCELLED": "The job was cancelled.",
-    "FAILED": "The job ended with an error.",
-    "TIMEOUT": "The job reached its time limit.",
-    "DEADLINE": "The job reached its deadline.",
-    "PREEMPTED": "The job was ended to make room for one with a higher priority.",
-    "NODE_FAIL": "The job's node failed.",
-    "BOOT_FAIL": "The job's node could not be started.",
-    "OUT_OF_MEMORY": "The job used more memory than it had asked for.",
-    "LAUNCH_FAILED": "The job could not be launched on its node.",
-    "RECONFIG_FAIL": "The job's node could not be prepared.",
-    "REVOKED": "Another cluster of the federation runs the job.",
-}
-"""Final states in plain words."""

@@ -47,10 +47,7 @@ def parse_time_limit(text: str) -> timedelta | None:
         hours, minutes, seconds = numbers
     else:
         hours, (minutes, seconds) = 0, (*numbers, 0)[:2]
-    try:
-        return timedelta(days=int(match["days"] or 0), hours=hours, minutes=minutes, seconds=seconds)
-    except OverflowError:
-        raise not_understood("time limit", text) from None
+    return timedelta(days=int(match["days"] or 0), hours=hours, minutes=minutes, seconds=seconds)
 
 
 def parse_timestamp(text: str, tz: tzinfo = UTC) -> float | None:

@@ -31,7 +31,7 @@ async def asker(request: web.Request) -> Principal:
         if principal is None:
             raise Forbidden("This token is unknown, expired or revoked.")
         return principal
-    login = request.get(PRINCIPAL)
+    login: Principal | None = request.get(PRINCIPAL)
     if login is None:
         raise LoginExpired("Send an API token: Authorization: token ...")
     if request.method not in SAFE_METHODS:

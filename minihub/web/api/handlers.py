@@ -20,6 +20,7 @@ from minihub.web.sse import EventStream
 STOP_WAIT_S = 2.0
 """How long DELETE waits for the end, to answer 204 rather than 202."""
 MAX_PAGE = 200
+MAX_USERS = 100_000
 
 
 class BadRequest(HubError):
@@ -57,8 +58,8 @@ async def users(request: web.Request) -> web.Response:
     state = request.query.get("state", "")
     if state not in ("", "active", "ready", "inactive"):
         raise BadRequest("state is one of active, ready, inactive.")
-    names = await request.app[DEPS].users.names(request.query.get("name_filter", ""))
-    chosen = [name for name in names if _in_state(request, name, state)]
+    rows, _ = await request.app[DEPS].users.list(request.query.get("name_filter", ""), limit=MAX_USERS)
+    chosen = [row.name for row in rows if _in_state(request, row.name, state)]
     page = [await _user(request, name) for name in chosen[offset : offset + min(limit, MAX_PAGE)]]
     if "jupyterhub-pagination" not in request.headers.get("Accept", ""):
         return json_response(page)

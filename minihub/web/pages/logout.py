@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from aiohttp import web
 
+from minihub.auth.model import Principal
 from minihub.errors import Forbidden
 from minihub.servers.model import Attempt, StopCause
-from minihub.web.client import client_address, comes_from_here, is_navigation, is_secure
-from minihub.web.cookies import drop_login_cookie, login_cookie
-from minihub.web.keys import DEPS, PRINCIPAL, URLS
-from minihub.web.respond import json_response, page
+from minihub.web.client import client_address, is_logout_click
+from minihub.web.cookies import drop_login_cookie
+from minihub.web.keys import DEPS, LOGIN_COOKIE, PRINCIPAL, URLS
+from minihub.web.respond import json_response, page, user_of
 from minihub.web.urls import with_query
 
 
 async def ask(request: web.Request) -> web.Response:
-    """GET: a person who clicked Log Out on a page of ours (or in Jupyter's menu) is logged out; else the page asks first.
+    """GET: a person who clicked Log Out on a page of ours is logged out; else the page asks first.
 
     A link or an image on another site must not end anybody's work.
     """
@@ -22,14 +23,19 @@ async def ask(request: web.Request) -> web.Response:
     principal = request.get(PRINCIPAL)
     if principal is None:
         return _done(request, "", None)
-    if comes_from_here(request, deps.settings.hub) and is_navigation(request) and request.method == "GET":
-        return await _log_out(request)
-    return page(request, "logout.html", attempt=_live(deps.servers.get(principal.user)))
+    if is_logout_click(request, deps.settings.hub):
+        return await log_out(request, principal)
+    return confirm(request, principal)
+
+
+def confirm(request: web.Request, principal: Principal) -> web.Response:
+    """Ask whether it is meant."""
+    return page(request, "logout.html", attempt=_live(request.app[DEPS].servers.get(principal.user)))
 
 
 async def submit(request: web.Request) -> web.Response:
     """POST with the CSRF token."""
-    return await _log_out(request)
+    return await log_out(request, user_of(request))
 
 
 async def state(request: web.Request) -> web.Response:
@@ -43,16 +49,16 @@ async def state(request: web.Request) -> web.Response:
     return json_response({"gone": gone})
 
 
-async def _log_out(request: web.Request) -> web.Response:
+async def log_out(request: web.Request, principal: Principal) -> web.Response:
+    """Log `principal` out, whose login cookie came with the request, and say what was done."""
     deps = request.app[DEPS]
-    principal = request[PRINCIPAL]
     address = client_address(request, deps.settings.hub)
     attempt = None
     if deps.settings.servers.stop_on_logout and _live(deps.servers.get(principal.user)):
         # First the server: should this fail, the user is still logged in and can try again.
         attempt = await deps.servers.stop(principal.user, StopCause.LOGOUT, by=principal.user)
-        await deps.audit("stop", user=principal.user, address=address, detail="logout")
-    await deps.logins.revoke(login_cookie(request, secure=is_secure(request, deps.settings.hub)))
+        await deps.audit("stop", user=principal.user, address=address)
+    await deps.logins.revoke(request[LOGIN_COOKIE])
     await deps.audit("logout", user=principal.user, address=address)
     del request[PRINCIPAL]
     response = _done(request, principal.user, attempt)

@@ -78,7 +78,8 @@ async def stop(request: web.Request) -> web.Response:
     attempt = await deps.servers.stop(user, StopCause.USER, by=user)
     if attempt is None:
         return redirect(next_path or urls.home)
-    await deps.audit("stop", user=user, address=client_address(request, deps.settings.hub), detail=attempt.id)
+    address = client_address(request, deps.settings.hub)
+    await deps.audit("stop", user=user, address=address)
     return redirect(urls.pending(user, next_path))
 
 

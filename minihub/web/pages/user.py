@@ -1,23 +1,12 @@
-"""Paths of users' servers that no server answers, and the redirects to them. The proxy calls this too."""
+"""What the proxy shows where no server answers, and the redirects to users' servers."""
 
 from __future__ import annotations
 
 from aiohttp import web
 
-from minihub.errors import Forbidden
-from minihub.servers.model import State
-from minihub.web.guard import to_login
-from minihub.web.keys import DEPS, PRINCIPAL, URLS
-from minihub.web.respond import (
-    error_body,
-    json_response,
-    page,
-    redirect,
-    translator,
-    user_of,
-    view_of,
-    wants_json,
-)
+from minihub.servers.model import Attempt
+from minihub.web.keys import DEPS, URLS
+from minihub.web.respond import page, redirect, user_of, view_of
 
 
 async def user_redirect(request: web.Request) -> web.Response:
@@ -30,40 +19,21 @@ async def old_style(request: web.Request) -> web.Response:
     return _to_server(request, request.match_info["name"])
 
 
-async def no_server(request: web.Request) -> web.Response:
-    """/user/NAME/PATH that the proxy could not bring to a running server."""
-    principal = request.get(PRINCIPAL)
-    if principal is None:
-        return to_login(request)
-    if request.match_info["name"] != principal.user:
-        raise Forbidden("This server belongs to somebody else.")
-    attempt = request.app[DEPS].servers.get(principal.user)
-    if attempt is not None and attempt.state is State.READY:
-        return render_unreachable(request, principal.user)
-    return await render_not_running(request, principal.user)
-
-
-async def render_not_running(request: web.Request, user: str, path: str = "") -> web.Response:
-    """424: there is no running server; a person is offered to start one and then comes back to `path`.
+async def render_not_running(
+    request: web.Request, user: str, attempt: Attempt | None, status: int, back_to: str
+) -> web.Response:
+    """There is no server: a person is offered to start one, and then comes back to `back_to`.
 
     424 and not 404: JupyterLab answers a 404 with a hot loop of requests, and 424 with "Server unavailable".
     """
-    deps, urls, tr = request.app[DEPS], request.app[URLS], translator(request)
-    attempt = deps.servers.get(user)
-    view = view_of(request, attempt) if attempt else None
-    if wants_json(request):
-        message = tr("Your server is not running.")
-        body = error_body(
-            424, message, state=view.state if view else "stopped", ended=view.ended if view else ""
-        )
-        return json_response(body, status=424)
-    next_path = urls.safe_next(path or request.raw_path)
+    deps, urls = request.app[DEPS], request.app[URLS]
+    next_path = urls.safe_next(back_to)
     can_repeat = attempt is not None or await deps.servers.last_options(user) is not None
     return page(
         request,
         "not_running.html",
-        status=424,
-        server=view,
+        status=status,
+        server=view_of(request, attempt) if attempt else None,
         next_path=next_path,
         can_repeat=can_repeat,
         pending_url=urls.pending(user, next_path),
@@ -71,16 +41,12 @@ async def render_not_running(request: web.Request, user: str, path: str = "") ->
     )
 
 
-def render_unreachable(request: web.Request, user: str) -> web.Response:
-    """503: the job runs, but its Jupyter does not answer just now."""
-    deps, tr = request.app[DEPS], translator(request)
-    if wants_json(request):
-        body = error_body(503, tr("Your server does not answer right now."))
-        response = json_response(body, status=503)
-    else:
-        attempt = deps.servers.get(user)
-        view = view_of(request, attempt) if attempt else None
-        response = page(request, "unreachable.html", status=503, server=view)
+def render_unreachable(request: web.Request, attempt: Attempt, status: int, back_to: str) -> web.Response:
+    """The job runs, but its Jupyter does not answer just now."""
+    next_path = request.app[URLS].safe_next(back_to)
+    response = page(
+        request, "unreachable.html", status=status, server=view_of(request, attempt), next_path=next_path
+    )
     response.headers["Retry-After"] = "5"
     return response
 

@@ -48,7 +48,11 @@ class FakeTransport:
     ) -> CommandResult:
         self.calls.append((tuple(argv), user, stdin))
         line = " ".join(argv)
-        fits = [w for w in self.answers if line.startswith(w.partition(" @")[0]) and w.partition(" @")[2] in ("", user)]
+        fits = [
+            w
+            for w in self.answers
+            if line.startswith(w.partition(" @")[0]) and w.partition(" @")[2] in ("", str(user))
+        ]
         assert fits, f"no answer for {line} as {user}"
         answer = self.answers[max(fits, key=len)]
         if isinstance(answer, BaseException):

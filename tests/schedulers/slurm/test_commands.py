@@ -119,7 +119,6 @@ def test_squeue():
         "-o",
         "<0123abcd>%A|%u|%T|%N|%V|%S|%e|%P|%a<0123abcd>%r<0123abcd>%j<0123abcd>%k<0123abcd>",
     )
-    assert "--user=bob" in commands.build_squeue("<0123abcd>", user="bob")
 
 
 @pytest.mark.parametrize("separator", ["|", "<short>", "@0123abcd@", "<0123%A01>", "<0123abcd><"])

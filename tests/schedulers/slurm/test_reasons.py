@@ -60,7 +60,7 @@ def test_only_a_known_word_ends_a_job(text):
         ("AssocMaxWallDurationPerJobLimit", "more time than your account allows", True),
         ("QOSMaxWallDurationPerJobLimit", "more time than the QOS allows", True),
         ("AssocMaxCpuPerJobLimit", "more CPU cores than your account allows in one job", True),
-        ("AssocGrpMemLimit", "As many memory".replace("many memory", "many memory"), False),
+        ("AssocGrpMemLimit", "As much memory as your account allows", False),
         ("QOSMinGRES", "less than the QOS demands", True),
         ("BrandNewReason", "Slurm gives the reason BrandNewReason.", False),
     ],
@@ -80,7 +80,7 @@ def test_any_reason_gets_one_line(text):
 
 
 def test_refusals():
-    assert explain_refusal("sbatch: error: Memory specification can not be satisfied\nsbatch: error: Batch ...") == (
-        "No node has that much memory."
-    )
+    assert explain_refusal(
+        "sbatch: error: Memory specification can not be satisfied\nsbatch: error: Batch ..."
+    ) == ("No node has that much memory.")
     assert explain_refusal("something else") is None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
@@ -41,7 +42,7 @@ def test_time_limit(text, expected):
 
 
 @pytest.mark.parametrize(
-    "text", ["", "INVALID", "Partition_Limit", "1:2:3:4", "-1", "1-", "1:", "٣", "1 2", "9999999-00"]
+    "text", ["", "INVALID", "Partition_Limit", "1:2:3:4", "-1", "1-", "1:", "٣", "1 2", "99999999-00"]
 )
 def test_time_limit_of_another_kind_raises(text):
     with pytest.raises(OutputNotUnderstood):
@@ -59,13 +60,11 @@ def test_time_limit_as_slurm_writes_it(days, hours, minutes, seconds):
 
 @given(st.text())
 def test_time_limit_never_crashes(text):
-    try:
+    with contextlib.suppress(OutputNotUnderstood):
         parse_time_limit(text)
-    except OutputNotUnderstood:
-        pass
 
 
-@given(st.datetimes(datetime(2000, 1, 1), datetime(2100, 1, 1)).map(lambda d: d.replace(microsecond=0)))
+@given(st.integers(946684800, 4102444800).map(lambda s: datetime.fromtimestamp(s, UTC).replace(tzinfo=None)))
 def test_timestamp(moment):
     assert parse_timestamp(moment.isoformat()) == moment.replace(tzinfo=UTC).timestamp()
     assert parse_timestamp(moment.isoformat(), timezone(timedelta(hours=-5))) == (
@@ -158,7 +157,9 @@ def test_nodes(text, expected):
     assert expand_nodes(text) == expected
 
 
-@pytest.mark.parametrize("text", ["node[1-", "node[3-1]", "node]1", "a,,b", "n[1-999999]", "n[x]", "n[1-2-3]"])
+@pytest.mark.parametrize(
+    "text", ["node[1-", "node[3-1]", "node]1", "a,,b", "n[1-999999]", "n[x]", "n[1-2-3]"]
+)
 def test_nodes_of_another_kind_raise(text):
     with pytest.raises(OutputNotUnderstood):
         expand_nodes(text)

@@ -1,0 +1,46 @@
+"""Fixtures of the proxy's tests; what they are made of is in kit.py."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from pathlib import Path
+
+import aiohttp
+import pytest
+
+from tests.proxy.kit import Backend, run_hub, serve
+
+
+@pytest.fixture
+def short_dir():
+    """A directory with a path short enough for unix sockets, which other users may enter."""
+    path = Path(tempfile.mkdtemp(prefix="mhp-"))
+    path.chmod(0o755)
+    yield path
+    shutil.rmtree(path)
+
+
+@pytest.fixture
+async def hub():
+    async with run_hub() as running:
+        yield running
+
+
+@pytest.fixture
+async def backend():
+    return Backend()
+
+
+@pytest.fixture
+async def served(hub, backend):
+    """The hub with alice's server behind it."""
+    async with serve(backend) as endpoint:
+        hub.route_to(endpoint)
+        yield hub
+
+
+@pytest.fixture
+async def browser():
+    async with aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar(), auto_decompress=False) as client:
+        yield client
