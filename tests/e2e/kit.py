@@ -430,7 +430,7 @@ class SlurmJob:
 
 def jobs(hub: Hub | None = None, user: str = "") -> list[SlurmJob]:
     """The jobs that exist now, ended ones left out; of this hub only, of this user only."""
-    text = slurm("squeue", "-h", "-t", "PD,R,S,CF,CG,ST", "-o", "%A|%u|%T|%j|%N|%r")
+    text = slurm("squeue", "-h", "-t", "PD,R,S,CF,ST", "-o", "%A|%u|%T|%j|%N|%r")
     found = [SlurmJob(*line.split("|")) for line in text.splitlines()]
     if hub is not None:
         hub_id = (hub.directory / "state" / "hub_id").read_text().strip()
