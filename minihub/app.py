@@ -27,6 +27,7 @@ from minihub.proxy.forward import ReverseProxy
 from minihub.proxy.prober import Prober
 from minihub.proxy.upstream import Upstreams
 from minihub.schedulers.base import Scheduler, parse_port
+from minihub.schedulers.slurm.reasons import explain_reason
 from minihub.servers.jobscript import default_path, verify_proof
 from minihub.servers.lifecycle import Clocks
 from minihub.servers.listing import ListingLoop, ListingSettings
@@ -235,7 +236,7 @@ def _build_scheduler(
     if transport is None:
         from minihub.schedulers.local import LocalScheduler  # noqa: PLC0415
 
-        return LocalScheduler(ground.settings.local, helper, clock, ground.runtime_dir)
+        return LocalScheduler(ground.settings, helper, clock, ground.runtime_dir)
     from minihub.schedulers.slurm.scheduler import SlurmScheduler  # noqa: PLC0415
 
     return SlurmScheduler(ground.settings, transport, clock)
@@ -270,6 +271,7 @@ def _build_deps(ground: Ground, clock: Clock, store: Store, manager: Manager, en
         authenticate=entrance.authenticate,
         is_admin=entrance.is_admin,
         open_url=open_url,
+        explain_reason=explain_reason if scheduler_name(settings) == "slurm" else str,
         only_user="" if ground.helper_info.root else ground.helper_info.user,
     )
 

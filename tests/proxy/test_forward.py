@@ -9,6 +9,7 @@ import re
 
 import aiohttp
 import pytest
+
 from minihub.schedulers.base import Endpoint
 from minihub.servers.model import Attempt, Secrets, ServerOptions, State
 from tests.proxy.kit import COOKIE, run_hub, serve

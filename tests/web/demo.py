@@ -13,8 +13,7 @@ from aiohttp import web
 from minihub.errors import OptionsError
 from minihub.servers.model import Failure, FailureKind, ServerOptions, State
 from minihub.servers.service import Progress, SchedulerHealth
-from minihub.web.app import build_app
-from tests.web.fakes import NOW, World, make_attempt, make_form, make_world
+from tests.web.fakes import NOW, World, make_app, make_attempt, make_form, make_world
 
 LOG = """[I 2026-11-22 14:05:01 ServerApp] jupyterlab | extension was successfully linked.
 [I 2026-11-22 14:05:02 ServerApp] Serving notebooks from local directory: /home/ada
@@ -98,7 +97,7 @@ async def main(port: int) -> None:
     world.servers.start_error = OptionsError(
         {"cores": "At most 64 cores on one node.", "time_hours": "This is no number: use 1.5 or 1,5."}
     )
-    app = build_app(world.deps)
+    app = make_app(world)
 
     async def become(request: web.Request) -> web.Response:
         name = request.match_info["name"]
