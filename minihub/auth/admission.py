@@ -28,7 +28,7 @@ from minihub.errors import TooManyAttempts
 class AdmissionLimits:
     """How many of what."""
 
-    checking: int = 4
+    checking: int = 2
     running: int = 200
     slow_after_s: float = 0.1
     waiting: int = 500

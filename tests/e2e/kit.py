@@ -185,7 +185,9 @@ class Hub:
             return False
         self.url = found[1].rstrip("/")
         try:
-            with urllib.request.urlopen(f"{self.url}/hub/health", context=self._context(), timeout=5) as answer:
+            with urllib.request.urlopen(
+                f"{self.url}/hub/health", context=self._context(), timeout=5
+            ) as answer:
                 return answer.status == 200
         except (urllib.error.URLError, OSError):
             return False
