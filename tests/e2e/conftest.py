@@ -14,7 +14,7 @@ import pytest_asyncio
 from playwright.async_api import Browser, BrowserContext, Page, async_playwright
 
 from tests.cluster.conftest import Cluster, cluster  # noqa: F401 - the fixture
-from tests.e2e.kit import ROOT, Hub, cluster_settings, new_hub
+from tests.e2e.kit import ROOT, Hub, cancel_jobs, cluster_settings, new_hub
 
 CHROMIUM = "/usr/bin/chromium"
 CHROMIUM_ARGS = [
@@ -59,6 +59,13 @@ def inside(cluster: Cluster) -> None:  # noqa: F811
         assert str(cluster.directory) in Path("/proc/self/mountinfo").read_text()
     except (KeyError, AssertionError):
         pytest.exit("run these by scripts/test, or: scripts/dev-cluster exec hub -- python -m pytest", 4)
+
+
+@pytest.fixture(autouse=True)
+def nothing_left() -> Iterator[None]:
+    """A test that failed half-way leaves no job in the way of the next one."""
+    yield
+    cancel_jobs(_hubs)
 
 
 @pytest.fixture(scope="session")

@@ -18,7 +18,7 @@ import time
 import tomllib
 import urllib.error
 import urllib.request
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -119,6 +119,12 @@ class Hub:
     @property
     def config(self) -> Path:
         return self.directory / "minihub.toml"
+
+    @property
+    def id(self) -> str:
+        """Part of every job's name; "" before the first start."""
+        file = self.directory / "state" / "hub_id"
+        return file.read_text().strip() if file.exists() else ""
 
     @property
     def log(self) -> str:
@@ -264,6 +270,7 @@ def new_hub(
         yield hub
     finally:
         hub.end()
+        cancel_jobs([hub])
         shutil.rmtree(runtime, ignore_errors=True)
 
 
@@ -408,6 +415,22 @@ def text_of(page: str) -> str:
     return " ".join(text.split())[:1500]
 
 
+def fresh_home(user: str) -> None:
+    """Remove what Jupyter has left: Lab opens again what was open."""
+    home = Path(f"/home/{user}")
+    for entry in (
+        *home.glob("*.ipynb"),
+        home / ".jupyter",
+        home / ".local",
+        home / ".ipython",
+        home / ".cache",
+    ):
+        if entry.is_dir():
+            shutil.rmtree(entry)
+        else:
+            entry.unlink(missing_ok=True)
+
+
 # ---- Slurm ----------------------------------------------------------------------------------------------------------
 
 
@@ -435,9 +458,14 @@ def jobs(hub: Hub | None = None, user: str = "") -> list[SlurmJob]:
     text = slurm("squeue", "-h", "-t", "PD,R,S,CF,ST", "-o", "%A|%u|%T|%j|%N|%r")
     found = [SlurmJob(*line.split("|")) for line in text.splitlines()]
     if hub is not None:
-        hub_id = (hub.directory / "state" / "hub_id").read_text().strip()
-        found = [job for job in found if hub_id in job.name]
+        found = [job for job in found if hub.id and hub.id in job.name]
     return [job for job in found if user in ("", job.user)]
+
+
+def cancel_jobs(hubs: Sequence[Hub]) -> None:
+    """End all jobs of these hubs."""
+    if ids := [job.id for job in jobs() if any(hub.id and hub.id in job.name for hub in hubs)]:
+        slurm("scancel", *ids)
 
 
 def final_state(job_id: str) -> str:
