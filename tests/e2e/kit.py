@@ -354,9 +354,9 @@ class Person:
                 data = json.loads(message.data)
                 if data["msg_type"] == "stream":
                     printed += data["content"]["text"]
-                if data["msg_type"] == "status" and data["content"]["execution_state"] == "idle":
-                    if data["parent_header"].get("msg_type") == "execute_request":
-                        return printed
+                idle = data["msg_type"] == "status" and data["content"]["execution_state"] == "idle"
+                if idle and data["parent_header"].get("msg_type") == "execute_request":
+                    return printed
             raise AssertionError("the kernel's websocket closed")
 
     async def new_kernel(self) -> str:
