@@ -21,7 +21,7 @@ from minihub.errors import ConfigError, StoreError
 from minihub.helper.client import HelperClient
 from minihub.launching import Preparer, build_report_url
 from minihub.places import scheduler_name
-from minihub.proxy.forward import ReverseProxy
+from minihub.proxy.forward import RUNNER_OPTIONS, ReverseProxy
 from minihub.proxy.prober import Prober
 from minihub.proxy.upstream import Upstreams
 from minihub.schedulers.base import Scheduler, parse_port
@@ -158,9 +158,7 @@ class _Hub:
         await self._scheduler.start()
         self._entrance.start()
         await self._manager.adopt_all()
-        runner = web.AppRunner(
-            self._app, handler_cancellation=True, access_log=None, shutdown_timeout=_SHUTDOWN_S
-        )
+        runner = web.AppRunner(self._app, shutdown_timeout=_SHUTDOWN_S, **RUNNER_OPTIONS)
         await runner.setup()
         stack.push_async_callback(runner.cleanup)
         port = await self._listen(runner)

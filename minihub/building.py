@@ -153,7 +153,7 @@ def build_scheduler(
     if transport is None:
         from minihub.schedulers.local import LocalScheduler  # noqa: PLC0415
 
-        return LocalScheduler(ground.settings.local, helper, clock, ground.runtime_dir)
+        return LocalScheduler(ground.settings, helper, clock, ground.runtime_dir)
     from minihub.schedulers.slurm.scheduler import SlurmScheduler  # noqa: PLC0415
 
     return SlurmScheduler(ground.settings, transport, clock)

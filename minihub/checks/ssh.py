@@ -17,7 +17,8 @@ TAIL_NO_SUCH_FILE = 1
 
 async def login_nodes(bench: Bench) -> Found:
     """sshd's port of at least one login node takes connections."""
-    up, down = [], []
+    up: list[str] = []
+    down: list[str] = []
     for node in _nodes(bench):
         problem = await _connect(node, bench.settings.ssh.connect_timeout_s)
         (down if problem else up).append(f"{node}: {problem}" if problem else str(node))

@@ -335,6 +335,7 @@ class ReverseProxy:
             for value in values(knock.head.pairs, "sec-websocket-protocol")
             for item in value.split(",")
         ]
+        # Told of what is offered, it does not warn that none of it is known here: Jupyter chooses.
         if request.method != "GET" or not web.WebSocketResponse(protocols=offered).can_prepare(request):
             return _refusal(400, "bad_handshake")
         stop: asyncio.Future[Ending] = asyncio.get_running_loop().create_future()

@@ -126,9 +126,17 @@ def _view_of(
         clock=_clock(attempt, tr, settings),
         log_tail=last_lines(attempt.log_tail),
         ended=_ended(attempt, tr),
-        failure_reason=tr.message(failure.reason) if failure else "",
+        failure_reason=_failure_reason(attempt, tr, explained=bool(reason)),
         failure_advice=tr.message(failure.advice) if failure else "",
     )
+
+
+def _failure_reason(attempt: Attempt, tr: Translator, *, explained: bool) -> str:
+    if attempt.failure is None:
+        return ""
+    text = attempt.failure.reason
+    # Where we know plain words, they stand in place of the scheduler's code at the end of the sentence.
+    return tr.message(text.removesuffix(attempt.job_reason) if explained else text).strip()
 
 
 def last_lines(text: str, count: int = LOG_LINES_SHOWN) -> str:

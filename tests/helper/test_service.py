@@ -146,6 +146,17 @@ def test_questions_cut_in_pieces_are_understood(raw):
     assert raw.answer()["id"] == 3
 
 
+def test_workers_hold_no_descriptor_of_the_hubs(raw):
+    raw.configure()
+    raw.send(pack({"id": 1, "op": "authenticate", "username": "hang", "password": "x"}))
+    time.sleep(0.3)
+    pid = raw.handle.pid
+    [worker] = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    held = [os.readlink(f"/proc/{worker}/fd/{fd}") for fd in os.listdir(f"/proc/{worker}/fd")]
+    assert len([what for what in held if what.startswith("socket")]) == 1
+    assert len(held) == 4
+
+
 def test_it_ends_with_the_hub_and_takes_its_workers_along(raw):
     raw.configure(pam_workers=3)
     for number in range(3):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 import os
 import ssl
 import time
@@ -260,6 +261,9 @@ class Backend:
         status = int(request.query["s"])
         return web.Response(status=status, reason="Odd", body=None if status in (204, 304) else b"body")
 
+    async def do_packed(self, request):
+        return web.Response(body=gzip.compress(b"z" * 1000), headers={"Content-Encoding": "gzip"})
+
     async def do_fields(self, request):
         return web.Response(
             text="x",
@@ -286,6 +290,7 @@ class Backend:
                 match message.type:
                     case aiohttp.WSMsgType.TEXT if message.data.startswith("close "):
                         await ws.close(code=int(message.data[6:]), message=b"bye")
+                        await self.closes.put(ws.close_code)
                     case aiohttp.WSMsgType.TEXT if message.data == "emptyclose":
                         await ws.send_frame(b"", aiohttp.WSMsgType.CLOSE)
                     case aiohttp.WSMsgType.TEXT if message.data == "die":

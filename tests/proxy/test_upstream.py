@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import os
+import ssl
 import subprocess
 import sys
 import tracemalloc
 from contextlib import asynccontextmanager
-from dataclasses import replace
 
 import aiohttp
 import pytest
 
 from minihub.errors import ConnectFailed, UpstreamError, UpstreamUnsafe
-from minihub.proxy.upstream import Upstream, Upstreams
+from minihub.proxy.upstream import Upstream, Upstreams, _edge
 from minihub.schedulers.base import Endpoint
 from minihub.servers.model import Route, Secrets
 from minihub.tasks import TaskKeeper
@@ -200,20 +200,27 @@ async def test_a_tls_server_that_hangs_up_may_still_come():
         assert not isinstance(caught.value, UpstreamUnsafe)
 
 
-async def test_only_the_pinned_certificate_itself(backend, tmp_path):
-    """A server whose certificate is in the pinned file behind another one passes the handshake, but not us."""
-    tls, stranger = make_tls(), make_tls()
-    s = tls.secrets
-    both = Secrets(
-        s.token, s.report, s.server_cert + stranger.secrets.server_cert, s.client_cert, s.client_key
-    )
-    stranger.server = replace(stranger.server, client=s.client_cert)
-    async with (
-        serve(backend, tls=stranger.server_context(tmp_path)) as endpoint,
-        upstream(endpoint, both) as connection,
-    ):
-        with pytest.raises(UpstreamUnsafe):
-            await ask(connection)
+@pytest.mark.parametrize(
+    ("error", "distrust"),
+    [
+        (ssl.SSLCertVerificationError("x"), True),
+        (ssl.SSLError("wrong version"), True),
+        (ssl.SSLEOFError("x"), False),
+        (ssl.SSLZeroReturnError("x"), False),
+        (ConnectionResetError("x"), False),
+    ],
+)
+async def test_a_broken_line_is_no_impostor(error, distrust):
+    with pytest.raises(UpstreamError) as caught, _edge():
+        raise OSError from error
+    assert isinstance(caught.value, UpstreamUnsafe) is distrust
+
+
+async def test_long_work_has_no_deadline(backend):
+    """A kernel may take hours to answer, an upload days."""
+    async with upstream(Endpoint(host="h", port=1)) as connection:
+        timeout = connection._session().timeout
+        assert (timeout.total, timeout.sock_read) == (None, None)
 
 
 # -- through ssh ---------------------------------------------------------------------------------------------

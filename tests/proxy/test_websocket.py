@@ -75,10 +75,11 @@ async def test_pings_and_pongs_pass(served, browser):
 
 
 @pytest.mark.parametrize("code", [1000, 1001, 1003, 1011, 3000, 4999])
-async def test_the_servers_close_passes(served, browser, code):
+async def test_the_servers_close_passes(served, backend, browser, code):
     async with connect(served, browser) as ws:
         await ws.send_str(f"close {code}")
         assert await closing(ws) == (code, "bye")
+        assert await asyncio.wait_for(backend.closes.get(), 5) == code
 
 
 async def test_a_close_without_code_stays_one(served, browser):

@@ -324,6 +324,8 @@ class World:
     passwords: dict[str, str]
     audit_lines: list[tuple[str, str, str, str]]
     deps: Deps
+    refusal: HubError | None = None
+    """What every login is refused with."""
 
     def log_in(self, user: str = "ada") -> str:
         """A cookie of a login session."""
@@ -344,6 +346,8 @@ def make_world(raw: Mapping[str, Any] | None = None, *, only_user: str = "") -> 
     lines: list[tuple[str, str, str, str]] = []
 
     async def authenticate(username: str, password: str, address: str) -> str:
+        if world.refusal is not None:
+            raise world.refusal
         name = username.strip().lower()
         if name not in passwords or passwords[name] != password:
             raise BadCredentials
@@ -372,7 +376,8 @@ def make_world(raw: Mapping[str, Any] | None = None, *, only_user: str = "") -> 
         explain_reason=explain_reason,
         only_user=only_user,
     )
-    return World(settings, clock, servers, identity, logins, tokens, csrf, passwords, lines, deps)
+    world = World(settings, clock, servers, identity, logins, tokens, csrf, passwords, lines, deps)
+    return world
 
 
 __all__ = [
