@@ -175,7 +175,7 @@ async def jupyter_here(bench: Bench) -> Found:
             f"there is no jupyter in {folder}", "Install JupyterLab there, or set jupyter.bin_dir."
         )
     looked_at = program or Path(folder, "jupyter")
-    done = await bench.helper.run(["tail", "-c", "0", "--", str(looked_at)], user=bench.user, timeout_s=20)
+    done = await bench.helper.run(["tail", "-c", "1", "--", str(looked_at)], user=bench.user, timeout_s=20)
     if done.exit_status != 0:
         where = f"; other users cannot enter {closed}" if closed else ""
         raise CheckFailed(

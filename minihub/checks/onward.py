@@ -163,7 +163,7 @@ class Onward:
                 ) from error
             except UpstreamError as error:
                 if self.bench.clock.monotonic() - began > REACH_S:
-                    raise CheckFailed(f"{error.user_message} {error.detail}", _cure_reach(route)) from error
+                    raise CheckFailed(error.detail or error.user_message, _cure_reach(route)) from error
             else:
                 return self.bench.clock.monotonic() - asked
             await asyncio.sleep(PROVE_PAUSE_S)
