@@ -74,21 +74,22 @@ async def serve(ground: Ground) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    async with running(ground) as url:
+    async with running(ground, stop) as url:
         log.info("minihub %s is ready at %s", __version__, url)
         await stop.wait()
         log.info("going down; users' servers stay up")
 
 
 @contextlib.asynccontextmanager
-async def running(ground: Ground) -> AsyncIterator[str]:
-    """The whole hub, up and listening; yields its URL."""
+async def running(ground: Ground, stop: asyncio.Event) -> AsyncIterator[str]:
+    """The whole hub, up and listening; yields its URL. Sets `stop` where it cannot go on."""
     clock = SystemClock()
     async with contextlib.AsyncExitStack() as stack:
         store = await Store.open(ground.state_dir, clock)
         stack.push_async_callback(store.close)
         helper = await HelperClient.connect(ground.helper)
         stack.push_async_callback(helper.close)
+        helper.closed.add_done_callback(lambda _: _helper_ended(stop))
         keeper = TaskKeeper()
         stack.push_async_callback(keeper.close)
         transport = _build_transport(ground, clock, helper)
@@ -101,6 +102,12 @@ async def running(ground: Ground) -> AsyncIterator[str]:
         hub = _Hub(ground, clock, store, keeper, scheduler, transport, entrance)
         stack.push_async_callback(hub.close)
         yield await hub.start(stack)
+
+
+def _helper_ended(stop: asyncio.Event) -> None:
+    if not stop.is_set():
+        log.error("the helper has ended, so nobody could log in: going down to be started again")
+        stop.set()
 
 
 class _Hub:
