@@ -18,7 +18,7 @@ from minihub.auth.entrance import Entrance
 from minihub.auth.pam import PamAuthenticator
 from minihub.clock import Clock, SystemClock
 from minihub.config import Settings
-from minihub.errors import ConfigError, StoreError
+from minihub.errors import ConfigError, SchedulerError, StoreError
 from minihub.helper.client import HelperClient
 from minihub.helper.parent import HelperHandle, HelperInfo
 from minihub.launching import Preparer, build_report_url
@@ -177,7 +177,6 @@ class _Hub:
 
     async def start(self, stack: contextlib.AsyncExitStack) -> str:
         """Adopt what is there, listen, begin to look; returns the URL."""
-        await self._scheduler.start()
         self._entrance.start()
         await self._manager.adopt_all()
         runner = web.AppRunner(self._app, shutdown_timeout=_SHUTDOWN_S, **RUNNER_OPTIONS)
@@ -188,12 +187,20 @@ class _Hub:
         self._preparer.report_url = build_report_url(
             self._settings, port, tls=self._tls is not None, local=local
         )
-        self._keeper.start(self._listing.run(), name="listing")
+        self._keeper.start(self._look(), name="listing")
         self._keeper.start(self._listing.run_clocks(), name="clocks")
         if self._tls is not None:
             self._keeper.start(self._tls.reload_when_renewed(), name="certificate")
         scheme = "https" if self._tls else "http"
         return f"{scheme}://{self._settings.hub.host}:{port}{self._settings.hub.base_path}"
+
+    async def _look(self) -> None:
+        """Look at the scheduler for ever. In the background from the first: a silent one delays nobody's page."""
+        try:
+            await self._scheduler.start()
+        except SchedulerError as error:
+            log.warning("the scheduler does not answer at start: %s", error)
+        await self._listing.run()
 
     async def _listen(self, runner: web.AppRunner) -> int:
         hub = self._settings.hub
