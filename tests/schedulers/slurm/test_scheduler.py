@@ -14,6 +14,7 @@ from minihub.errors import (
     ConfigError,
     ConnectFailed,
     ConnectionLost,
+    OptionsError,
     OutputNotUnderstood,
     SchedulerUnavailable,
     SubmitDoubtful,
