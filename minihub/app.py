@@ -7,20 +7,18 @@ import contextlib
 import logging
 import signal
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 
 from aiohttp import web
 
 from minihub import __version__
 from minihub.auth.entrance import Entrance
 from minihub.auth.pam import PamAuthenticator
+from minihub.building import Ground, build_scheduler, build_transport
 from minihub.clock import Clock, SystemClock
 from minihub.config import Settings
 from minihub.errors import ConfigError, SchedulerError, StoreError
 from minihub.helper.client import HelperClient
-from minihub.helper.parent import HelperHandle, HelperInfo
 from minihub.launching import Preparer, build_report_url
 from minihub.places import scheduler_name
 from minihub.proxy.forward import RUNNER_OPTIONS, ReverseProxy
@@ -51,19 +49,6 @@ _DOUBT_GRACE_S = 15
 _SHUTDOWN_S = 5
 
 
-@dataclass(frozen=True, slots=True)
-class Ground:
-    """What the command line has prepared before anything listens."""
-
-    settings: Settings
-    state_dir: Path
-    runtime_dir: Path
-    hub_user: str
-    """As whom this process runs."""
-    helper: HelperHandle
-    helper_info: HelperInfo
-
-
 async def serve(ground: Ground) -> None:
     """Run the hub until SIGTERM or SIGINT. Never cancels a job: servers go on and are adopted by the next start.
 
@@ -92,10 +77,10 @@ async def running(ground: Ground, stop: asyncio.Event) -> AsyncIterator[str]:
         helper.closed.add_done_callback(lambda _: _helper_ended(stop))
         keeper = TaskKeeper()
         stack.push_async_callback(keeper.close)
-        transport = _build_transport(ground, clock, helper)
+        transport = build_transport(ground, clock, helper)
         if transport is not None:
             stack.push_async_callback(transport.close)
-        scheduler = _build_scheduler(ground, clock, helper, transport)
+        scheduler = build_scheduler(ground, clock, helper, transport)
         stack.push_async_callback(scheduler.close)
         entrance = Entrance(ground.settings, store, PamAuthenticator(helper), clock)
         stack.push_async_callback(entrance.close)
@@ -217,41 +202,6 @@ class _Hub:
         """Stop the work; touches no job."""
         await self._supervisor.close()
         await self._upstreams.close()
-
-
-def _build_transport(ground: Ground, clock: Clock, helper: HelperClient) -> Transport | None:
-    settings = ground.settings
-    if scheduler_name(settings) != "slurm":
-        return None
-    kind = settings.slurm.transport
-    if kind == "ssh" or (kind == "auto" and settings.ssh.login_nodes):
-        from minihub.transports.ssh import SshTransport  # noqa: PLC0415 - asyncssh costs 15 MB where nobody uses it
-
-        return SshTransport(
-            settings,
-            clock,
-            ground.hub_user,
-            ground.state_dir,
-            via_ssh=settings.servers.via == "ssh",
-            runtime_dir=ground.runtime_dir,
-        )
-    from minihub.transports.local import LocalTransport, build_run_as  # noqa: PLC0415
-
-    return LocalTransport(
-        settings.slurm, clock, run_as=build_run_as(helper) if ground.helper_info.root else None
-    )
-
-
-def _build_scheduler(
-    ground: Ground, clock: Clock, helper: HelperClient, transport: Transport | None
-) -> Scheduler:
-    if transport is None:
-        from minihub.schedulers.local import LocalScheduler  # noqa: PLC0415
-
-        return LocalScheduler(ground.settings, helper, clock, ground.runtime_dir)
-    from minihub.schedulers.slurm.scheduler import SlurmScheduler  # noqa: PLC0415
-
-    return SlurmScheduler(ground.settings, transport, clock)
 
 
 def _build_deps(ground: Ground, clock: Clock, store: Store, manager: Manager, entrance: Entrance) -> Deps:
