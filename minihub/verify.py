@@ -27,8 +27,10 @@ class VerifyFailed(HubError):
     """A step of the way did not work; says which."""
 
 
-async def verify(url: str, user: str, password: str, say: Callable[[str], None] = print) -> None:
-    """Go the whole way once.
+async def verify(
+    url: str, user: str, password: str, *, insecure: bool = False, say: Callable[[str], None] = print
+) -> None:
+    """Go the whole way once; `insecure` takes any certificate.
 
     Raises:
         VerifyFailed: With the step that failed and what was answered.
@@ -36,7 +38,7 @@ async def verify(url: str, user: str, password: str, say: Callable[[str], None] 
     base = url.rstrip("/")
     jar = aiohttp.CookieJar(unsafe=True)  # cookies of 127.0.0.1 too
     headers = {"Accept": "text/html", "Origin": _origin(base)}
-    connector = aiohttp.TCPConnector(ssl=not base.startswith(("https://127.", "https://localhost")))
+    connector = aiohttp.TCPConnector(ssl=not insecure)
     async with aiohttp.ClientSession(cookie_jar=jar, headers=headers, connector=connector) as client:
         visit = _Visit(client, base, user, say)
         await visit.wait_for_hub()
@@ -78,13 +80,28 @@ class _Visit:
                 async with self._client.get(f"{self._base}/hub/health") as answer:
                     if answer.status == 200:
                         return
+            except aiohttp.ClientSSLError as error:
+                raise VerifyFailed(
+                    f"The certificate of {self._base} is not trusted (--insecure takes it).", str(error)
+                ) from error
             except aiohttp.ClientConnectionError:
                 pass
             await asyncio.sleep(0.2)
         raise VerifyFailed(f"No hub answers at {self._base}.")
 
+    async def _form_token(self, page: str) -> str:
+        async with self._client.get(f"{self._base}/hub/{page}") as answer:
+            text = await answer.text()
+        token = re.search(r'name="_xsrf" value="([^"]+)"', text)
+        if token is None:
+            raise VerifyFailed(
+                f"The {page} form was not shown: {_words(text)}", "Does a server run already? Stop it first."
+            )
+        return token[1]
+
     async def log_in(self, password: str) -> None:
-        form = {"username": self._name, "password": password, "next": ""}
+        token = await self._form_token("login")
+        form = {"_xsrf": token, "username": self._name, "password": password, "next": ""}
         async with self._client.post(f"{self._base}/hub/login", data=form, allow_redirects=False) as answer:
             if answer.status != 303:
                 raise VerifyFailed(f"Login was refused ({answer.status}): {_words(await answer.text())}")
@@ -92,15 +109,10 @@ class _Visit:
         self._say(f"logged in as {self._name}")
 
     async def start(self) -> None:
-        async with self._client.get(f"{self._base}/hub/spawn") as answer:
-            token = re.search(r'name="_xsrf" value="([^"]+)"', await answer.text())
-        if token is None:
-            raise VerifyFailed(
-                "The options form has not been shown: is a server running already? Stop it first."
-            )
+        token = await self._form_token("spawn")
         # Whatever the site's defaults are.
         async with self._client.post(
-            f"{self._base}/hub/spawn", data={"_xsrf": token[1]}, allow_redirects=False
+            f"{self._base}/hub/spawn", data={"_xsrf": token}, allow_redirects=False
         ) as answer:
             if answer.status != 303:
                 raise VerifyFailed(f"The start was refused ({answer.status}): {_words(await answer.text())}")

@@ -330,17 +330,18 @@ class ReverseProxy:
         pairs: list[tuple[str, str]],
         live: Live,
     ) -> web.StreamResponse:
-        if request.method != "GET" or not web.WebSocketResponse().can_prepare(request):
+        offered = [
+            item.strip()
+            for value in values(knock.head.pairs, "sec-websocket-protocol")
+            for item in value.split(",")
+        ]
+        # Told of what is offered, it does not warn that none of it is known here: Jupyter chooses.
+        if request.method != "GET" or not web.WebSocketResponse(protocols=offered).can_prepare(request):
             return _refusal(400, "bad_handshake")
         stop: asyncio.Future[Ending] = asyncio.get_running_loop().create_future()
         live.end = lambda why: None if stop.done() else stop.set_result(why)
         live.is_websocket = True
         with self._live.hold(live):
-            offered = [
-                item.strip()
-                for value in values(knock.head.pairs, "sec-websocket-protocol")
-                for item in value.split(",")
-            ]
             inner = await upstream.open_websocket(knock.target, pairs, offered)
             if isinstance(inner, HandshakeRefused):
                 return _json(inner.status, "The server refused the WebSocket.")
@@ -358,6 +359,9 @@ class ReverseProxy:
             finally:
                 if not inner.closed:
                     await inner.close(code=1001)
+                # Closing waits for what is unsent: with a browser that does not read, for ever.
+                if request.transport is not None and request.transport.get_write_buffer_size():
+                    _abort(request)
             return outer
 
     def _note_traffic(self, live: Live) -> None:

@@ -72,6 +72,8 @@ class CommandChannel(asyncssh.SSHClientSession[bytes]):
         self.sent = False
         """True from the moment at which the command may run."""
         self.overflow = False
+        self.abandoned = False
+        """Nobody waits for it any more: the arguments are not sent."""
         self.exit_status: int | None = None
         self.error: Exception | None = None
         loop = asyncio.get_running_loop()
@@ -93,7 +95,7 @@ class CommandChannel(asyncssh.SSHClientSession[bytes]):
         if self.out.size + self.err.size > MAX_OUTPUT_BYTES:
             self.overflow = True
             self.abort()
-        if self.out.seen and not self.sent:
+        if self.out.seen and not self.sent and not self.abandoned:
             self.sent = True
             self._write(self._payload, last=True)
             self._payload = b""
@@ -132,6 +134,7 @@ class CommandChannel(asyncssh.SSHClientSession[bytes]):
 
     def abort(self) -> None:
         """Close the channel and forget what was not sent yet; the connection lives on."""
+        self.abandoned = True
         if self._channel is not None:
             self._channel.abort()
 
@@ -167,9 +170,8 @@ async def run_command(
             raise NotStarted(problem)
         return await _talk(command, limits)
     finally:
-        if opening.done():
-            command.abort()
-        else:
+        command.abort()
+        if not opening.done():
             opening.add_done_callback(lambda _: command.abort())
 
 

@@ -15,6 +15,7 @@ import signal
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import cast
 
 from minihub.clock import Clock
 from minihub.config import SlurmSettings
@@ -139,7 +140,7 @@ def build_environment(settings: SlurmSettings, user: str, home: str) -> dict[str
 
 def build_sudo(user: str, wrapper: str, limit_s: int, argv: Sequence[str]) -> tuple[str, ...]:
     """Build the call of the root-owned wrapper that configs/sudoers.d admits."""
-    return ("sudo", "-n", "-u", user, "--", wrapper, f"--timeout={limit_s}", *argv)
+    return ("sudo", "-n", "-u", user, "--", wrapper, "--ready", f"--timeout={limit_s}", *argv)
 
 
 class _Process(asyncio.SubprocessProtocol):
@@ -165,8 +166,8 @@ class _Process(asyncio.SubprocessProtocol):
 
 
 def _feed(transport: asyncio.SubprocessTransport, stdin: bytes) -> None:
-    pipe = transport.get_pipe_transport(0)
-    assert isinstance(pipe, asyncio.WriteTransport)
+    # Not checked: uvloop's pipe transports are no subclass of asyncio's.
+    pipe = cast("asyncio.WriteTransport", transport.get_pipe_transport(0))
     if stdin:
         pipe.write(stdin)
     pipe.close()  # after what was written

@@ -10,13 +10,18 @@ from pathlib import Path
 
 from . import lifecycle, namespaces
 from .layout import DEFAULT_NAME, HOSTS, Layout
+from .processes import ancestor_outside, is_in_any_cluster, is_member
 from .run import ClusterError, succeeds
+from .users import load_facts
 
 _CAP_NET_ADMIN, _CAP_SYS_ADMIN = 12, 21
 _CONTAINER = """\
 In a container engine that you may use:
-    docker run --rm --privileged --tmpfs /tmp:exec -v "$PWD":/src -w /src debian:12 \\
-        sh -c 'apt-get update -q && apt-get install -q -y python3 python3-venv git && scripts/test'"""
+    docker run --rm --privileged -v "$PWD":/src -w /src debian:12 \\
+        sh -c 'apt-get update && apt-get install -y git python3-venv && scripts/test'"""
+
+_STAY = ("sh", "-c", 'cd "$0" 2>/dev/null || cd /; exec "$@"')
+"""Followed by a directory and a command: runs the command there if the directory exists in that mount namespace too."""
 
 
 def main(arguments: list[str]) -> int:
@@ -25,6 +30,8 @@ def main(arguments: list[str]) -> int:
     try:
         _require_privileges()
         layout = Layout(options.name)
+        if options.run in (_up, _down):
+            _leave_cluster(layout, options)
         return options.run(layout, options)
     except (ClusterError, ValueError) as error:
         print(f"dev-cluster: {error}", file=sys.stderr)
@@ -88,13 +95,38 @@ def _require_privileges() -> None:
         raise ClusterError(f"{problem}.\n{_CONTAINER}")
 
 
+def _leave_cluster(layout: Layout, options: argparse.Namespace) -> None:
+    """Go back to the machine's own mount namespace if this was called from within a cluster, as tests do.
+
+    A cluster is built on the machine's files, not on another cluster's: overlays cannot be stacked any higher.
+    """
+    if not is_in_any_cluster(os.getpid()):
+        return
+    if options.run is _down and is_member(layout, os.getpid()):
+        raise ClusterError("`down` was called from within the cluster: leave it first")
+    outside = ancestor_outside()
+    if outside is None:
+        raise ClusterError("this was called from within a cluster, and there is no way out")
+    again = [sys.executable, str(lifecycle.CHECKOUT / "scripts/dev-cluster"), *sys.argv[1:]]
+    os.execvp(
+        "nsenter", ["nsenter", "--target", str(outside), "--mount", "--", *_STAY, str(Path.cwd()), *again]
+    )
+
+
 def _up(layout: Layout, options: argparse.Namespace) -> int:
     start = time.monotonic()
-    lifecycle.up(layout, jupyter_bin=options.jupyter_bin or _find_jupyter(), extra=options.extra_users)
+    jupyter_bin = options.jupyter_bin or _known_jupyter(layout) or _find_jupyter()
+    lifecycle.up(layout, jupyter_bin=jupyter_bin.absolute(), extra=options.extra_users)
     print(
         f"cluster {layout.name} is up after {time.monotonic() - start:.0f} s; {layout.facts} has addresses and passwords"
     )
     return 0
+
+
+def _known_jupyter(layout: Layout) -> Path | None:
+    """Return what an earlier `up` was told."""
+    known = load_facts(layout).get("jupyter_bin")
+    return Path(str(known)) if known else None
 
 
 def _find_jupyter() -> Path:
@@ -163,7 +195,6 @@ def _as_user(layout: Layout, user: str) -> list[str]:
 
 def _replace(layout: Layout, host: str, inner: list[str]) -> None:
     """Execute on a host in place of this process, in the same directory if it is there."""
-    stay = ["sh", "-c", 'cd "$0" 2>/dev/null || cd /; exec "$@"', str(Path.cwd()), *inner]
-    argv = namespaces.enter(layout, host, stay)
+    argv = namespaces.enter(layout, host, [*_STAY, str(Path.cwd()), *inner])
     sys.stdout.flush()
     os.execvp(argv[0], argv)

@@ -45,6 +45,7 @@ def up(layout: Layout, *, jupyter_bin: Path, extra: int) -> None:
     if missing := missing_programs():
         raise ClusterError(f"not installed: {' '.join(missing)}; run scripts/install-test-packages")
     with locked(layout):
+        facts = users.load_facts(layout)
         gone = namespaces.missing_hosts(layout)
         if gone and members(layout):
             # A host's network cannot be rebuilt under running daemons; begin anew.
@@ -53,7 +54,6 @@ def up(layout: Layout, *, jupyter_bin: Path, extra: int) -> None:
             layout.directory.mkdir(mode=0o711)
         if gone:
             _build_hosts(layout, [CHECKOUT, jupyter_bin.resolve().parent])
-        facts = users.load_facts(layout)
         people = _people(facts, extra)
         passwords = users.choose_passwords(people, facts.get("passwords", {}))
         write_configuration(layout)

@@ -8,7 +8,7 @@ import signal
 import time
 from pathlib import Path
 
-from .layout import Layout
+from .layout import BASE_DIRECTORY, Layout
 from .run import ClusterError
 
 
@@ -32,6 +32,34 @@ def members(layout: Layout) -> list[int]:
         except OSError:
             continue  # it ended while we looked, or is a kernel thread
     return found
+
+
+def is_member(layout: Layout, pid: int) -> bool:
+    """Say whether a process is inside the cluster."""
+    try:
+        return f" {layout.private} " in Path(f"/proc/{pid}/mountinfo").read_text()
+    except OSError:
+        return False
+
+
+def is_in_any_cluster(pid: int) -> bool:
+    """Say whether a process is inside some cluster; True also where that cannot be told."""
+    try:
+        os.readlink(f"/proc/{pid}/ns/mnt")  # could we follow it there?
+        return f" {BASE_DIRECTORY}/" in Path(f"/proc/{pid}/mountinfo").read_text()
+    except OSError:
+        return True
+
+
+def ancestor_outside() -> int | None:
+    """Return the nearest of our ancestors that is in no cluster, or None."""
+    pid = os.getppid()
+    while pid > 0 and is_in_any_cluster(pid):
+        try:
+            pid = int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+        except OSError:
+            return None
+    return pid or None
 
 
 def is_zombie(pid: int) -> bool:
@@ -73,8 +101,7 @@ def holder_pid(layout: Layout, host: str) -> int | None:
     """Return the pid of the process that holds a host's namespaces, or None if there is none alive."""
     try:
         pid = int((layout.holders / host).read_text())
-        inside = f" {layout.private} " in Path(f"/proc/{pid}/mountinfo").read_text()
     except (OSError, ValueError):
         return None
     # A pid may have been given to a stranger after a crash; a stranger does not see our tmpfs.
-    return pid if inside and not is_zombie(pid) else None
+    return pid if is_member(layout, pid) and not is_zombie(pid) else None

@@ -85,7 +85,13 @@ def create_host_key(layout: Layout) -> None:
     layout.known_hosts.write_text(f"login,{layout.address('login')} {kind} {public}\n")
     layout.known_hosts.chmod(0o644)
     layout.hub_state.mkdir(mode=0o700, exist_ok=True)
-    ours = [layout.user_ca, layout.service_key, *(layout.hub_files.glob("*.pub")), layout.known_hosts, layout.hub_state]
+    ours = [
+        layout.user_ca,
+        layout.service_key,
+        *(layout.hub_files.glob("*.pub")),
+        layout.known_hosts,
+        layout.hub_state,
+    ]
     owner = f"{SERVICE_USER}:{SERVICE_USER}"
     run_in(layout, "hub", ["chown", owner, str(layout.hub_files), *map(str, ours)])
 

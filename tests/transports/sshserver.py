@@ -24,6 +24,7 @@ class FakeLoginNode:
         """Neither accept nor refuse a channel."""
         self.logins: list[str] = []
         self.commands: list[str] = []
+        self.channels: list[asyncssh.SSHServerChannel] = []
         self.open_now = 0
         self.most_open = 0
         self.connections: set[asyncssh.SSHServerConnection] = set()
@@ -65,6 +66,7 @@ class FakeLoginNode:
     async def shell(self, stdin, stdout, stderr) -> None:
         """Run what was asked, with the start-up file before it, as sshd and bash do."""
         channel = stdin.channel
+        self.channels.append(channel)
         self.commands.append(channel.get_command())
         assert channel.get_command() == REMOTE_COMMAND
         process = await asyncio.create_subprocess_exec(

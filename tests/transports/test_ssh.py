@@ -209,6 +209,7 @@ async def test_giving_up_while_a_channel_opens_leaves_none_behind(make, node, af
         with pytest.raises(TimeoutError):
             async with asyncio.timeout(after_s):
                 await run(transport, "sleep", "9", timeout_s=20)
+    await until(lambda: all(channel.is_closing() for channel in node.channels), 2)
     assert (await run(transport, "echo", "ok")).stdout == "ok\n"
     assert node.logins == ["alice"]
 

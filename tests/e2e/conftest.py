@@ -1,0 +1,126 @@
+"""Hubs, people and a browser for the end-to-end tests. All of it real; nothing is skipped."""
+
+from __future__ import annotations
+
+import contextlib
+import pwd
+import re
+from collections.abc import AsyncIterator, Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import pytest_asyncio
+from playwright.async_api import Browser, BrowserContext, Page, async_playwright
+
+from tests.cluster.conftest import Cluster, cluster  # noqa: F401 - the fixture
+from tests.e2e.kit import ROOT, Hub, cancel_jobs, cluster_settings, new_hub
+
+CHROMIUM = "/usr/bin/chromium"
+CHROMIUM_ARGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+PICTURES = ROOT / "screenshots"
+
+StartHub = Callable[..., contextlib.AbstractContextManager[Hub]]
+
+_hubs: list[Hub] = []
+"""Those that have been started: their logs are shown when a test fails."""
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item, call):
+    """Show what the hub said during the test that failed."""
+    report = yield
+    if call.when == "setup":
+        item.stash[_STARTS] = {id(hub): len(hub.log) for hub in _hubs}
+    if report.failed:
+        starts = item.stash.get(_STARTS, {})
+        for hub in _hubs:
+            if said := hub.log[starts.get(id(hub), 0) :][-8000:]:
+                report.sections.append((f"log of {hub.directory}", said))
+    return report
+
+
+_STARTS: pytest.StashKey[dict[int, int]] = pytest.StashKey()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def inside(cluster: Cluster) -> None:  # noqa: F811
+    """These tests look at users, Slurm and processes where the hub runs."""
+    try:
+        assert pwd.getpwnam("alice").pw_dir == "/home/alice"
+        assert str(cluster.directory) in Path("/proc/self/mountinfo").read_text()
+    except (KeyError, AssertionError):
+        pytest.exit("run these by scripts/test, or: scripts/dev-cluster exec hub -- python -m pytest", 4)
+
+
+@pytest.fixture(autouse=True)
+def nothing_left() -> Iterator[None]:
+    """A test that failed half-way leaves no job in the way of the next one."""
+    yield
+    cancel_jobs(_hubs)
+
+
+@pytest.fixture(scope="session")
+def passwords(cluster: Cluster) -> dict[str, str]:  # noqa: F811
+    return cluster.passwords
+
+
+@pytest.fixture(scope="session")
+def make_hub(cluster: Cluster) -> StartHub:  # noqa: F811
+    """`with make_hub(servers={...}) as hub`: a hub of one's own, on the cluster's settings, not started yet."""
+
+    @contextlib.contextmanager
+    def make(settings: dict[str, Any] | None = None, user: str | None = None, **tables: Any) -> Iterator[Hub]:
+        with new_hub(cluster, settings or cluster_settings(cluster), user, **tables) as hub:
+            _hubs.append(hub)
+            yield hub
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def hub(make_hub: StartHub) -> Iterator[Hub]:
+    """The hub most tests share: certificates, direct mutual TLS, reports by push."""
+    with make_hub(
+        hub={"help_url": "https://help.example/jupyter", "status_page_url": "https://status.example/"}
+    ) as hub:
+        yield hub.start()
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def browser() -> AsyncIterator[Browser]:
+    """Debian's Chromium."""
+    async with async_playwright() as playwright:
+        browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=CHROMIUM_ARGS)
+        yield browser
+        await browser.close()
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def context(browser: Browser, request: pytest.FixtureRequest) -> AsyncIterator[BrowserContext]:
+    """A browser profile of its own for each test; pictures of its pages if the test fails."""
+    context = await browser.new_context(
+        ignore_https_errors=True, viewport={"width": 1280, "height": 800}, locale="en-CA"
+    )
+    context.set_default_timeout(30_000)
+    failed_before = request.session.testsfailed
+    yield context
+    if request.session.testsfailed > failed_before or getattr(request.node, "failed", False):
+        PICTURES.mkdir(exist_ok=True)
+        for number, page in enumerate(context.pages):
+            name = re.sub(r"\W+", "-", request.node.name)
+            await page.screenshot(path=PICTURES / f"failed-{name}-{number}.png")
+    await context.close()
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def page(context: BrowserContext) -> Page:
+    return await context.new_page()
