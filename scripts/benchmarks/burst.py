@@ -83,7 +83,8 @@ def measure(site: Site, *, rounds: int = 5) -> Section:
         met=more <= 0.3,
     )
     rows = [
-        (STAGES[i], spread([t.stages[i] for t in mine]), spread([t.stages[i] for t in theirs])) for i in range(3)
+        (STAGES[i], spread([t.stages[i] for t in mine]), spread([t.stages[i] for t in theirs]))
+        for i in range(3)
     ]
     rows.append(("click -> first 200", spread([t.total for t in mine]), spread([t.total for t in theirs])))
     rows.append(

@@ -87,7 +87,9 @@ def machine() -> str:
     slurm = _first_line(["sinfo", "--version"])
     sshd = re.sub(r",.*", "", _first_line(["ssh", "-V"]))
     when = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime())
-    commit = _first_line(["git", "-c", "safe.directory=*", "-C", str(FILE.parent), "rev-parse", "--short", "HEAD"])
+    commit = _first_line(
+        ["git", "-c", "safe.directory=*", "-C", str(FILE.parent), "rev-parse", "--short", "HEAD"]
+    )
     return (
         f"*{when}, commit {commit}; {os.cpu_count()} cores, {int(memory.split()[1]) / 2**20:.0f} GiB, load average "
         f"{load}; Linux {platform.release()}, Python {platform.python_version()}, {slurm}, {sshd}.*"

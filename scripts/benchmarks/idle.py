@@ -186,7 +186,9 @@ def _report(section: Section, ready: list[Window], waiting: Window) -> None:
     section.verdict(
         "Slurm RPCs a minute in steady state",
         "6, whatever the number of servers",
-        "**" + ", ".join(f"{w.per_minute:.1f}" for w in ready) + f"** with {', '.join(str(w.count) for w in ready)} servers",
+        "**"
+        + ", ".join(f"{w.per_minute:.1f}" for w in ready)
+        + f"** with {', '.join(str(w.count) for w in ready)} servers",
         "5.9, 23.6, 94.4 with 1, 4, 16",
         met=most <= 6.5,
     )
@@ -214,7 +216,15 @@ def _report(section: Section, ready: list[Window], waiting: Window) -> None:
         met=full.cpu_percent <= 0.3,
     )
     section.table(
-        ("servers", "RPCs/min", "PSS MB", "PSS MB, if nothing else ran Python", "RSS MB", "CPU %", "processes"),
+        (
+            "servers",
+            "RPCs/min",
+            "PSS MB",
+            "PSS MB, if nothing else ran Python",
+            "RSS MB",
+            "CPU %",
+            "processes",
+        ),
         [
             (
                 f"{w.count}{' waiting' if w is waiting else ''}",

@@ -97,6 +97,8 @@ def measure(site: Site, *, rounds: int = 5) -> Section:
         met=statuses.count(303) == CLASS,
     )
     alone = found["single"]
-    section.notes.append(f"One login at a time: {median(alone):.3f} s (p95 {p95(alone):.3f}, n={len(alone)}); JupyterHub 0.149.")
+    section.notes.append(
+        f"One login at a time: {median(alone):.3f} s (p95 {p95(alone):.3f}, n={len(alone)}); JupyterHub 0.149."
+    )
     section.notes.append(f"The wrong ones are sent {HEAD_START_S} s before the right one.")
     return section

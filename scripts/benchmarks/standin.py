@@ -73,7 +73,7 @@ def serve(connection, context, base, token):
                     if len(words) != 3:
                         return
                     headers = {}
-                    while (line := reader.readline().strip()):
+                    while line := reader.readline().strip():
                         name, _, value = line.decode("latin-1").partition(":")
                         headers[name.lower()] = value.strip()
                     reader.read(int(headers.get("content-length", "0")))

@@ -100,7 +100,10 @@ async def _pairs(hub: Hub, count: int) -> list[tuple[Trip, Trip]]:
                 bare = await bare_trip(hub.site, user)
                 ours = await hub_trip(hub, visitor)
             pairs.append((ours, bare))
-            print(f"  {number + 1:2d} own share {ours.own - bare.own:+.3f}  {_short(ours)}   bare {_short(bare)}", flush=True)
+            print(
+                f"  {number + 1:2d} own share {ours.own - bare.own:+.3f}  {_short(ours)}   bare {_short(bare)}",
+                flush=True,
+            )
     await wait_empty()
     return pairs
 
