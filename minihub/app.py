@@ -17,7 +17,7 @@ from minihub.auth.pam import PamAuthenticator
 from minihub.building import Ground, build_scheduler, build_transport
 from minihub.clock import Clock, SystemClock
 from minihub.config import Settings
-from minihub.errors import ConfigError, StoreError
+from minihub.errors import ConfigError, SchedulerError, StoreError
 from minihub.helper.client import HelperClient
 from minihub.launching import Preparer, build_report_url
 from minihub.places import scheduler_name
@@ -59,21 +59,22 @@ async def serve(ground: Ground) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    async with running(ground) as url:
+    async with running(ground, stop) as url:
         log.info("minihub %s is ready at %s", __version__, url)
         await stop.wait()
         log.info("going down; users' servers stay up")
 
 
 @contextlib.asynccontextmanager
-async def running(ground: Ground) -> AsyncIterator[str]:
-    """The whole hub, up and listening; yields its URL."""
+async def running(ground: Ground, stop: asyncio.Event) -> AsyncIterator[str]:
+    """The whole hub, up and listening; yields its URL. Sets `stop` where it cannot go on."""
     clock = SystemClock()
     async with contextlib.AsyncExitStack() as stack:
         store = await Store.open(ground.state_dir, clock)
         stack.push_async_callback(store.close)
         helper = await HelperClient.connect(ground.helper)
         stack.push_async_callback(helper.close)
+        helper.closed.add_done_callback(lambda _: _helper_ended(stop))
         keeper = TaskKeeper()
         stack.push_async_callback(keeper.close)
         transport = build_transport(ground, clock, helper)
@@ -86,6 +87,12 @@ async def running(ground: Ground) -> AsyncIterator[str]:
         hub = _Hub(ground, clock, store, keeper, scheduler, transport, entrance)
         stack.push_async_callback(hub.close)
         yield await hub.start(stack)
+
+
+def _helper_ended(stop: asyncio.Event) -> None:
+    if not stop.is_set():
+        log.error("the helper has ended, so nobody could log in: going down to be started again")
+        stop.set()
 
 
 class _Hub:
@@ -155,7 +162,6 @@ class _Hub:
 
     async def start(self, stack: contextlib.AsyncExitStack) -> str:
         """Adopt what is there, listen, begin to look; returns the URL."""
-        await self._scheduler.start()
         self._entrance.start()
         await self._manager.adopt_all()
         runner = web.AppRunner(self._app, shutdown_timeout=_SHUTDOWN_S, **RUNNER_OPTIONS)
@@ -166,12 +172,20 @@ class _Hub:
         self._preparer.report_url = build_report_url(
             self._settings, port, tls=self._tls is not None, local=local
         )
-        self._keeper.start(self._listing.run(), name="listing")
+        self._keeper.start(self._look(), name="listing")
         self._keeper.start(self._listing.run_clocks(), name="clocks")
         if self._tls is not None:
             self._keeper.start(self._tls.reload_when_renewed(), name="certificate")
         scheme = "https" if self._tls else "http"
         return f"{scheme}://{self._settings.hub.host}:{port}{self._settings.hub.base_path}"
+
+    async def _look(self) -> None:
+        """Look at the scheduler for ever. In the background from the first: a silent one delays nobody's page."""
+        try:
+            await self._scheduler.start()
+        except SchedulerError as error:
+            log.warning("the scheduler does not answer at start: %s", error)
+        await self._listing.run()
 
     async def _listen(self, runner: web.AppRunner) -> int:
         hub = self._settings.hub
