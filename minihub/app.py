@@ -7,26 +7,25 @@ import contextlib
 import logging
 import signal
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 
 from aiohttp import web
 
 from minihub import __version__
 from minihub.auth.entrance import Entrance
 from minihub.auth.pam import PamAuthenticator
+from minihub.building import Ground, build_scheduler, build_transport
 from minihub.clock import Clock, SystemClock
 from minihub.config import Settings
-from minihub.errors import ConfigError, StoreError
+from minihub.errors import ConfigError, SchedulerError, StoreError
 from minihub.helper.client import HelperClient
-from minihub.helper.parent import HelperHandle, HelperInfo
 from minihub.launching import Preparer, build_report_url
 from minihub.places import scheduler_name
-from minihub.proxy.forward import ReverseProxy
+from minihub.proxy.forward import RUNNER_OPTIONS, ReverseProxy
 from minihub.proxy.prober import Prober
 from minihub.proxy.upstream import Upstreams
 from minihub.schedulers.base import Scheduler, parse_port
+from minihub.schedulers.slurm.reasons import explain_reason
 from minihub.servers.jobscript import default_path, verify_proof
 from minihub.servers.lifecycle import Clocks
 from minihub.servers.listing import ListingLoop, ListingSettings
@@ -50,19 +49,6 @@ _DOUBT_GRACE_S = 15
 _SHUTDOWN_S = 5
 
 
-@dataclass(frozen=True, slots=True)
-class Ground:
-    """What the command line has prepared before anything listens."""
-
-    settings: Settings
-    state_dir: Path
-    runtime_dir: Path
-    hub_user: str
-    """As whom this process runs."""
-    helper: HelperHandle
-    helper_info: HelperInfo
-
-
 async def serve(ground: Ground) -> None:
     """Run the hub until SIGTERM or SIGINT. Never cancels a job: servers go on and are adopted by the next start.
 
@@ -73,33 +59,40 @@ async def serve(ground: Ground) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    async with running(ground) as url:
+    async with running(ground, stop) as url:
         log.info("minihub %s is ready at %s", __version__, url)
         await stop.wait()
         log.info("going down; users' servers stay up")
 
 
 @contextlib.asynccontextmanager
-async def running(ground: Ground) -> AsyncIterator[str]:
-    """The whole hub, up and listening; yields its URL."""
+async def running(ground: Ground, stop: asyncio.Event) -> AsyncIterator[str]:
+    """The whole hub, up and listening; yields its URL. Sets `stop` where it cannot go on."""
     clock = SystemClock()
     async with contextlib.AsyncExitStack() as stack:
         store = await Store.open(ground.state_dir, clock)
         stack.push_async_callback(store.close)
         helper = await HelperClient.connect(ground.helper)
         stack.push_async_callback(helper.close)
+        helper.closed.add_done_callback(lambda _: _helper_ended(stop))
         keeper = TaskKeeper()
         stack.push_async_callback(keeper.close)
-        transport = _build_transport(ground, clock, helper)
+        transport = build_transport(ground, clock, helper)
         if transport is not None:
             stack.push_async_callback(transport.close)
-        scheduler = _build_scheduler(ground, clock, helper, transport)
+        scheduler = build_scheduler(ground, clock, helper, transport)
         stack.push_async_callback(scheduler.close)
         entrance = Entrance(ground.settings, store, PamAuthenticator(helper), clock)
         stack.push_async_callback(entrance.close)
         hub = _Hub(ground, clock, store, keeper, scheduler, transport, entrance)
         stack.push_async_callback(hub.close)
         yield await hub.start(stack)
+
+
+def _helper_ended(stop: asyncio.Event) -> None:
+    if not stop.is_set():
+        log.error("the helper has ended, so nobody could log in: going down to be started again")
+        stop.set()
 
 
 class _Hub:
@@ -169,12 +162,9 @@ class _Hub:
 
     async def start(self, stack: contextlib.AsyncExitStack) -> str:
         """Adopt what is there, listen, begin to look; returns the URL."""
-        await self._scheduler.start()
         self._entrance.start()
         await self._manager.adopt_all()
-        runner = web.AppRunner(
-            self._app, handler_cancellation=True, access_log=None, shutdown_timeout=_SHUTDOWN_S
-        )
+        runner = web.AppRunner(self._app, shutdown_timeout=_SHUTDOWN_S, **RUNNER_OPTIONS)
         await runner.setup()
         stack.push_async_callback(runner.cleanup)
         port = await self._listen(runner)
@@ -182,12 +172,20 @@ class _Hub:
         self._preparer.report_url = build_report_url(
             self._settings, port, tls=self._tls is not None, local=local
         )
-        self._keeper.start(self._listing.run(), name="listing")
+        self._keeper.start(self._look(), name="listing")
         self._keeper.start(self._listing.run_clocks(), name="clocks")
         if self._tls is not None:
             self._keeper.start(self._tls.reload_when_renewed(), name="certificate")
         scheme = "https" if self._tls else "http"
         return f"{scheme}://{self._settings.hub.host}:{port}{self._settings.hub.base_path}"
+
+    async def _look(self) -> None:
+        """Look at the scheduler for ever. In the background from the first: a silent one delays nobody's page."""
+        try:
+            await self._scheduler.start()
+        except SchedulerError as error:
+            log.warning("the scheduler does not answer at start: %s", error)
+        await self._listing.run()
 
     async def _listen(self, runner: web.AppRunner) -> int:
         hub = self._settings.hub
@@ -204,41 +202,6 @@ class _Hub:
         """Stop the work; touches no job."""
         await self._supervisor.close()
         await self._upstreams.close()
-
-
-def _build_transport(ground: Ground, clock: Clock, helper: HelperClient) -> Transport | None:
-    settings = ground.settings
-    if scheduler_name(settings) != "slurm":
-        return None
-    kind = settings.slurm.transport
-    if kind == "ssh" or (kind == "auto" and settings.ssh.login_nodes):
-        from minihub.transports.ssh import SshTransport  # noqa: PLC0415 - asyncssh costs 15 MB where nobody uses it
-
-        return SshTransport(
-            settings,
-            clock,
-            ground.hub_user,
-            ground.state_dir,
-            via_ssh=settings.servers.via == "ssh",
-            runtime_dir=ground.runtime_dir,
-        )
-    from minihub.transports.local import LocalTransport, build_run_as  # noqa: PLC0415
-
-    return LocalTransport(
-        settings.slurm, clock, run_as=build_run_as(helper) if ground.helper_info.root else None
-    )
-
-
-def _build_scheduler(
-    ground: Ground, clock: Clock, helper: HelperClient, transport: Transport | None
-) -> Scheduler:
-    if transport is None:
-        from minihub.schedulers.local import LocalScheduler  # noqa: PLC0415
-
-        return LocalScheduler(ground.settings.local, helper, clock, ground.runtime_dir)
-    from minihub.schedulers.slurm.scheduler import SlurmScheduler  # noqa: PLC0415
-
-    return SlurmScheduler(ground.settings, transport, clock)
 
 
 def _build_deps(ground: Ground, clock: Clock, store: Store, manager: Manager, entrance: Entrance) -> Deps:
@@ -270,6 +233,7 @@ def _build_deps(ground: Ground, clock: Clock, store: Store, manager: Manager, en
         authenticate=entrance.authenticate,
         is_admin=entrance.is_admin,
         open_url=open_url,
+        explain_reason=explain_reason if scheduler_name(settings) == "slurm" else str,
         only_user="" if ground.helper_info.root else ground.helper_info.user,
     )
 

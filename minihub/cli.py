@@ -10,7 +10,6 @@ import asyncio
 import contextlib
 import json
 import os
-import pwd
 import shutil
 import sys
 from collections.abc import Coroutine, Sequence
@@ -18,14 +17,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from minihub import __version__
-from minihub.errors import ConfigError, HubError
+from minihub.errors import HubError
 
 if TYPE_CHECKING:
     from minihub.config import Settings
 
 EXIT_FAILED = 1
 EXIT_USAGE = 2
-DEFAULT_HUB_USER = "minihub"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -117,69 +115,20 @@ def _add_tokens(commands: Any) -> None:
 
 def _serve(options: argparse.Namespace) -> int:
     # First of all, while this process is small and holds nothing.
-    from minihub.helper.parent import HelperSettings, fork_helper  # noqa: PLC0415
+    from minihub.helper.parent import fork_helper  # noqa: PLC0415
 
     handle = fork_helper()
-    from minihub import places  # noqa: PLC0415
+    from minihub.building import prepare_ground  # noqa: PLC0415
     from minihub.logs import configure_logging  # noqa: PLC0415
 
     settings = _load(options)
     configure_logging(settings.hub.log_level, as_json=settings.hub.log_json)
-    as_root = os.geteuid() == 0
-    hub_user = _hub_user(settings) if as_root else pwd.getpwuid(os.geteuid()).pw_name
-    state = places.state_dir(settings, as_root=as_root)
-    runtime = places.runtime_dir(settings, state, as_root=as_root)
-    for directory, mode in ((state, 0o700), (runtime, 0o755)):
-        _make_directory(directory, mode, hub_user if as_root else None)
     _check_jupyter(settings)
-    info = handle.configure(
-        HelperSettings(
-            runtime_dir=str(runtime),
-            hub_user=hub_user if as_root else "",
-            pam_service=places.pam_service(settings),
-            pam_workers=settings.auth.pam_workers,
-            pam_timeout_s=settings.auth.pam_timeout_s,
-            bin_dir=settings.slurm.bin_dir,
-            slurm_conf=settings.slurm.conf,
-        )
-    )
-    if as_root:
-        from minihub.helper.privileges import drop_to  # noqa: PLC0415
+    ground = prepare_ground(settings, handle)
+    from minihub.app import serve  # noqa: PLC0415
 
-        drop_to(hub_user)
-        os.environ["HOME"] = pwd.getpwnam(hub_user).pw_dir
-    os.chdir("/")
-    from minihub.app import Ground, serve  # noqa: PLC0415
-
-    ground = Ground(settings, state, runtime, hub_user, handle, info)
     _run(serve(ground), settings)
     return 0
-
-
-def _hub_user(settings: Settings) -> str:
-    name = settings.hub.run_as or DEFAULT_HUB_USER
-    try:
-        account = pwd.getpwnam(name)
-    except KeyError:
-        raise ConfigError(
-            f"hub.run_as: started as root, the hub runs as {name!r}, and there is no such user. Make one with\n"
-            f"  useradd --system --user-group --home-dir /var/lib/minihub --shell /usr/sbin/nologin {name}"
-        ) from None
-    if account.pw_uid == 0:
-        raise ConfigError("hub.run_as: must not be root: what listens to the network runs unprivileged")
-    return name
-
-
-def _make_directory(path: Path, mode: int, owner: str | None) -> None:
-    try:
-        path.mkdir(parents=True, exist_ok=True, mode=0o755)
-        if owner is not None and path.stat().st_uid == 0:
-            shutil.chown(path, owner, pwd.getpwnam(owner).pw_gid)
-            path.chmod(mode)
-        elif owner is None and path.stat().st_uid == os.geteuid():
-            path.chmod(mode)
-    except OSError as error:
-        raise ConfigError(f"{path}: cannot be made or used: {error.strerror}") from error
 
 
 def _check_jupyter(settings: Settings) -> None:
@@ -232,17 +181,18 @@ def _state_dir(settings: Settings) -> Path:
 
 
 def _ca(options: argparse.Namespace) -> int:
+    from minihub.building import find_hub_user, make_directory  # noqa: PLC0415
     from minihub.transports import ca  # noqa: PLC0415
 
     settings = _load(options)
     state = _state_dir(settings)
     path = Path(settings.ssh.ca_key) if settings.ssh.ca_key else state / "user_ca"
     if options.what == "init":
-        _make_directory(path.parent, 0o700, _hub_user(settings) if os.geteuid() == 0 else None)
+        make_directory(path.parent, 0o700, find_hub_user(settings) if os.geteuid() == 0 else None)
         authority = ca.create_ca(path)
         if os.geteuid() == 0:
             for file in (path, path.with_name(path.name + ".pub")):
-                shutil.chown(file, _hub_user(settings))
+                shutil.chown(file, find_hub_user(settings))
     else:
         authority = ca.load_ca(path)
     addresses = [a.strip() for a in settings.ssh.source_address.split(",") if a.strip()]

@@ -19,14 +19,17 @@ def machine():
 @pytest.fixture
 async def start_helper(machine):
     """Start helpers in `machine`: `client = await start_helper(pam_workers=2)`."""
-    handles = []
+    handles, clients = [], []
 
     async def start(program="minihub.helper", env=None, **settings):
         handle = machine.helper(program, env)
         handles.append(handle)
         handle.configure(machine.settings(**settings))
-        return await HelperClient.connect(handle)
+        clients.append(await HelperClient.connect(handle))
+        return clients[-1]
 
     yield start
+    for client in clients:
+        await client.close()
     for handle in handles:
         wait_end(handle)

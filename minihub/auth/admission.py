@@ -1,21 +1,23 @@
 """Whose password is checked next. Pure: a waiting room with a few doors.
 
 At most `checking` young checks run at once. One that takes longer than `slow_after_s` is most likely PAM's own pause
-after a wrong password, and counts no more, up to `running` in all. Among those who wait, the next is
+after a wrong password, which keeps nothing busy, and counts no more, up to `running` in all. Among those who wait,
+the next is
 
 1. of the address with the fewest checks running,
 2. of a user who did not just fail from there, and has no check running from there,
 3. among equals in turn the newest and the oldest: so one right password is soon next, however many wrong ones came
    just before or after it, and nobody waits for ever.
 
-Wrong passwords' answers are held back (penalties.py). An address, or a user, that has too many answers outstanding
-waits for them: that bounds how fast passwords can be tried by opening many connections, and refuses nobody.
+Wrong passwords' answers are held back (penalties.py). An address, or a user, that has too many checks and answers
+outstanding waits for them: that bounds how fast passwords can be tried by opening many connections, and refuses nobody.
 """
 
 from __future__ import annotations
 
 import heapq
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from minihub.auth.penalties import address_key, user_key
@@ -26,13 +28,13 @@ from minihub.errors import TooManyAttempts
 class AdmissionLimits:
     """How many of what."""
 
-    checking: int = 4
-    running: int = 16
-    slow_after_s: float = 0.2
+    checking: int = 2
+    running: int = 200
+    slow_after_s: float = 0.1
     waiting: int = 500
     """More than these, and the newest of the address that has the most of them is refused."""
-    held_per_address: int = 60
-    held_per_user: int = 60
+    outstanding_per_address: int = 60
+    outstanding_per_user: int = 60
 
 
 @dataclass(slots=True, eq=False)
@@ -41,17 +43,20 @@ class Ticket:
 
     user: str
     address: str
-    suspicion: float
-    """How many failures of this user from this address still count."""
     refused: bool = False
     started_at: float | None = field(default=None)
+
+
+Suspicion = Callable[[str, str, float], float]
+"""(user, address, now) -> how many failures of this user from this address still count."""
 
 
 class Admission:
     """The waiting room. Times are monotonic seconds."""
 
-    def __init__(self, limits: AdmissionLimits) -> None:
+    def __init__(self, limits: AdmissionLimits, suspicion: Suspicion) -> None:
         self._limits = limits
+        self._suspicion = suspicion
         self._waiting: dict[Ticket, None] = {}  # in the order of arrival
         self._running: dict[Ticket, float] = {}
         self._held: list[tuple[float, str, str]] = []
@@ -69,7 +74,7 @@ class Admission:
         """How many are being checked."""
         return len(self._running)
 
-    def arrive(self, user: str, address: str, suspicion: float) -> tuple[Ticket, Ticket | None]:
+    def arrive(self, user: str, address: str) -> tuple[Ticket, Ticket | None]:
         """Let one in.
 
         Returns:
@@ -78,7 +83,7 @@ class Admission:
         Raises:
             TooManyAttempts: The room is full, and mostly of this address.
         """
-        ticket = Ticket(user_key(user), address_key(address), suspicion)
+        ticket = Ticket(user_key(user), address_key(address))
         victim = None
         if len(self._waiting) >= self._limits.waiting:
             by_address = Counter(other.address for other in self._waiting)
@@ -102,27 +107,39 @@ class Admission:
             return None
         if self._young(now) >= self._limits.checking:
             return None
-        may = [ticket for ticket in self._waiting if self._may(ticket)]
-        if not may:
-            return None
         addresses = Counter(ticket.address for ticket in self._running)
         pairs = Counter((ticket.user, ticket.address) for ticket in self._running)
-
-        def rank(ticket: Ticket) -> tuple[int, float, int]:
-            return (
+        ranked = [
+            (
                 addresses[ticket.address],
-                ticket.suspicion,
+                self._suspicion(ticket.user, ticket.address, now),
                 pairs[ticket.user, ticket.address],
+                ticket,
             )
-
-        best = min(rank(ticket) for ticket in may)
-        equals = [ticket for ticket in may if rank(ticket) == best]
+            for ticket in self._who_may(addresses)
+        ]
+        if not ranked:
+            return None
+        best = min(rank[:3] for rank in ranked)
+        equals = [rank[3] for rank in ranked if rank[:3] == best]
         chosen = equals[-1] if self._newest_next else equals[0]
         self._newest_next = not self._newest_next
         del self._waiting[chosen]
         self._running[chosen] = now
         chosen.started_at = now
         return chosen
+
+    def _who_may(self, addresses: Counter[str]) -> list[Ticket]:
+        """Those of the waiting whose user and address have not too much outstanding, in the order of arrival."""
+        users = Counter(ticket.user for ticket in self._running)
+        limits = self._limits
+        return [
+            ticket
+            for ticket in self._waiting
+            if addresses[ticket.address] + self._held_addresses[ticket.address]
+            < limits.outstanding_per_address
+            and users[ticket.user] + self._held_users[ticket.user] < limits.outstanding_per_user
+        ]
 
     def ended(self, ticket: Ticket, now: float, held_until: float | None = None) -> None:
         """A check is over; `held_until` is when the answer to a wrong password is given."""
@@ -144,12 +161,6 @@ class Admission:
 
     def _young(self, now: float) -> int:
         return sum(now - started < self._limits.slow_after_s for started in self._running.values())
-
-    def _may(self, ticket: Ticket) -> bool:
-        return (
-            self._held_addresses[ticket.address] < self._limits.held_per_address
-            and self._held_users[ticket.user] < self._limits.held_per_user
-        )
 
     def _release(self, now: float) -> None:
         while self._held and self._held[0][0] <= now:

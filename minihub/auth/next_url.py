@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from posixpath import normpath
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote
 
 MAX_LENGTH = 2000
 
@@ -24,11 +24,9 @@ def next_url(raw: str | None, base_path: str, default: str | None = None) -> str
         return otherwise
     if not raw.startswith("/") or not all("!" <= character <= "~" for character in raw) or "\\" in raw:
         return otherwise
-    try:
-        parts = urlsplit(raw)
-    except ValueError:
-        return otherwise
-    if parts.scheme or parts.netloc or not _is_inside(parts.path, base_path):
+    # Not urlsplit: it takes ///host for an empty host and a harmless path, which browsers do not.
+    path = raw.partition("#")[0].partition("?")[0]
+    if not _is_inside(path, base_path):
         return otherwise
     return raw
 

@@ -76,10 +76,8 @@ def verify_scopes(scopes: Iterable[str], owner: str, *, admin: bool) -> frozense
     wanted = frozenset(scopes) or frozenset({"self"})
     for text in wanted:
         name, who = parse_scope(text, owner)
-        beyond = (
-            text == "admin" or (who is not None and who != owner) or _closure([name]).isdisjoint(_OWN | ROLES)
-        )
-        if beyond and not admin:
+        own = name in {"self", "inherit"} or (_is_own(name) and who in {None, owner})
+        if not own and not admin:
             raise Forbidden(f"Only admins can make a token with the scope {text}.")
     return wanted
 

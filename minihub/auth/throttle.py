@@ -34,8 +34,8 @@ class Throttle:
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self._clock = clock
-        self._admission = Admission(limits or AdmissionLimits())
         self._penalties = Penalties(penalties or PenaltySettings())
+        self._admission = Admission(limits or AdmissionLimits(), self._penalties.failures)
         self._longest_wait_s = longest_wait_s
         self._sleep = sleep
         self._turns: dict[Ticket, asyncio.Future[None]] = {}
@@ -61,9 +61,7 @@ class Throttle:
             BadCredentials: From `check`, but late.
             TooManyAttempts: Too many others wait.
         """
-        ticket, victim = self._admission.arrive(
-            user, address, self._penalties.failures(user, address, self._clock.monotonic())
-        )
+        ticket, victim = self._admission.arrive(user, address)
         if victim is not None:
             self._turns[victim].set_exception(TooManyAttempts())
         await self._wait_for_turn(ticket)

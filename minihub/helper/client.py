@@ -69,6 +69,8 @@ class HelperClient(asyncio.Protocol):
         self._numbers = itertools.count(1)
         self._waiting: dict[int, asyncio.Future[dict[str, Any]]] = {}
         self._transport: asyncio.Transport | None = None
+        self.pid = 0
+        """The helper's process id, for measuring."""
         self.closed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         """Done once the helper is gone: nobody can log in any more, so the hub should end and be restarted."""
 
@@ -77,6 +79,7 @@ class HelperClient(asyncio.Protocol):
         """Speak over `handle`'s socket, which is the event loop's from now on."""
         handle.sock.setblocking(False)
         _, client = await asyncio.get_running_loop().create_unix_connection(cls, sock=handle.sock)
+        client.pid = handle.pid
         return client
 
     async def authenticate(self, username: str, password: str) -> str:

@@ -224,9 +224,7 @@ class Jobs:
 class _Start:
     """One start, from the fork until the wrapper runs."""
 
-    def __init__(
-        self, owner: Jobs, job: StartJob, job_id: str, now: float, pid: int, done: Done
-    ) -> None:
+    def __init__(self, owner: Jobs, job: StartJob, job_id: str, now: float, pid: int, done: Done) -> None:
         self._owner = owner
         self._job = job
         self._job_id = job_id

@@ -253,3 +253,4 @@ def _silence() -> None:
     null = os.open(os.devnull, os.O_RDWR)
     for fd in (0, 1, 2):
         os.dup2(null, fd)
+    os.close(null)  # never one of the three: they are open

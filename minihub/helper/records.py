@@ -148,7 +148,7 @@ class Records:
             return now, ""
         try:
             text = os.read(fd, _MAX_STATUS).decode("ascii", "replace").strip()
-            return (os.fstat(fd).st_mtime, text) if text.isdigit() else (now, "")
+            return (os.fstat(fd).st_mtime, text) if text.isdecimal() and len(text) <= 3 else (now, "")
         finally:
             os.close(fd)
 

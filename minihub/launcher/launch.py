@@ -50,6 +50,7 @@ sys.modules["minihub_inside"].configure(c)
 NBCLASSIC_PAGE = """\
 {% extends "templates/page.html" %}
 {% block login_widget %}
+<style>#newsId { display: none !important }</style>
 <span id="minihub_widget"><a href="{{ hub_home }}" target="_blank" rel="noopener" id="minihub-control-panel"
   class="btn btn-default btn-sm navbar-btn">Control Panel</a></span>
 {{ super() }}

@@ -359,6 +359,9 @@ class ReverseProxy:
             finally:
                 if not inner.closed:
                     await inner.close(code=1001)
+                # Closing waits for what is unsent: with a browser that does not read, for ever.
+                if request.transport is not None and request.transport.get_write_buffer_size():
+                    _abort(request)
             return outer
 
     def _note_traffic(self, live: Live) -> None:

@@ -5,7 +5,7 @@ the caller finds out who that is, and `decide` says what happens. Nothing else d
 
 - A valid login cookie opens only its own user's server, and wins over any token. An admin's too: JavaScript from a
   user's server runs on the hub's origin, so an admin who opened it would hand over the hub.
-- A hub token opens its owner's server, or another's with scope access:servers. Tokens the hub does not know are
+- A hub token opens its owner's server (unless it was made for less), or another's with scope access:servers. Tokens the hub does not know are
   nobody: Notebook 7 sends the token of its own server, which is dropped, not refused.
 - The token that we add switches off Jupyter's own defence against other sites' requests, so the check is here:
   always, except where a hub token (which no other site can send) let the request in.
@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from urllib.parse import unquote, unquote_plus, urlsplit
 
 from minihub.auth.model import Principal
+from minihub.auth.scopes import allows
 from minihub.proxy.headers import Client, Pairs, first, read_cookies, values
 from minihub.servers.model import Attempt, Route, State, server_path
 
@@ -196,11 +197,7 @@ def decide(  # noqa: PLR0911 - one return for each case
 
 def may_open(principal: Principal, user: str) -> bool:
     """Whether `principal` may use `user`'s server."""
-    if principal.user == user:
-        return True
-    if principal.kind != "token":
-        return False
-    return "access:servers" in principal.scopes or f"access:servers!user={user}" in principal.scopes
+    return allows(principal, "access:servers", user)
 
 
 def not_running_status(attempt: Attempt | None) -> int:

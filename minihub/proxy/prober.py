@@ -52,7 +52,7 @@ class Prober:
             status, body = await _get(upstream, f"{base}minihub-proof?nonce={nonce}")
             if status != 200:
                 raise _not_yet("the proof", status)
-            if not self._verify_proof(route.secrets.report, nonce, body.decode("ascii", "replace").strip()):
+            if not self._verify_proof(route.secrets.report, nonce, body.decode("ascii", "ignore").strip()):
                 raise _unsafe("what listens on the reported port does not know this attempt's secret")
         status, _ = await _get(upstream, f"{base}api")
         if status != 200:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
 import socket
 import ssl
 import struct
@@ -25,7 +24,8 @@ from yarl import URL
 
 from minihub.errors import HubError, TransportError, UpstreamError, UpstreamUnsafe
 from minihub.proxy.headers import Pairs
-from minihub.servers.model import Route, Secrets
+from minihub.servers.identity import client_context
+from minihub.servers.model import Route
 from minihub.tasks import TaskKeeper
 
 CONNECT_TIMEOUT_S = 10.0
@@ -58,28 +58,6 @@ class HandshakeRefused:
     pairs: Pairs
 
 
-def make_tls_context(secrets: Secrets) -> ssl.SSLContext:
-    """Make the client side of one attempt's mutual TLS: exactly one certificate is believed, and one shown.
-
-    A bare context: a default one loads the system's authorities (0.8 MB), which have no say here. The key goes
-    through memory (load_cert_chain wants a file), never to a disk.
-    """
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    # The certificate itself is pinned; the name in it says nothing.
-    context.check_hostname = False
-    context.verify_mode = ssl.CERT_REQUIRED
-    context.load_verify_locations(cadata=secrets.server_cert)
-    if secrets.client_key:
-        descriptor = os.memfd_create("minihub-tls", os.MFD_CLOEXEC)
-        try:
-            os.write(descriptor, f"{secrets.client_cert}\n{secrets.client_key}\n".encode())
-            context.load_cert_chain(f"/proc/self/fd/{descriptor}")
-        finally:
-            os.close(descriptor)
-    return context
-
-
 class Upstream:
     """All connections to the server of one route."""
 
@@ -97,6 +75,8 @@ class Upstream:
             UpstreamUnsafe: Somebody answers who is not this attempt's server.
         """
         with _edge():
+            if self.route.uses_tls and self._tls is None:
+                self._tls = client_context(self.route.secrets)
             async with asyncio.timeout(CONNECT_TIMEOUT_S):
                 # From here on the loop's transport owns the socket, and closes it if the handshake fails.
                 return await self._take(await self._connect(), factory)
@@ -123,18 +103,11 @@ class Upstream:
     async def _take(self, connected: socket.socket, factory: Callable[[], _P]) -> _P:
         loop = asyncio.get_running_loop()
         tls: dict[str, Any] = {}
-        if self.route.uses_tls:
-            self._tls = self._tls or make_tls_context(self.route.secrets)
+        if self._tls is not None:
             tls = {"ssl": self._tls, "server_hostname": "", "ssl_handshake_timeout": CONNECT_TIMEOUT_S}
         unix = connected.family == socket.AF_UNIX
         create = loop.create_unix_connection if unix else loop.create_connection
-        transport, protocol = await create(factory, sock=connected, **tls)
-        if self.route.uses_tls:
-            shown = transport.get_extra_info("ssl_object").getpeercert(binary_form=True)
-            # A certificate signed by the pinned one would pass the handshake: only the pinned one itself may.
-            if shown != ssl.PEM_cert_to_DER_cert(self.route.secrets.server_cert):
-                transport.abort()
-                raise UpstreamUnsafe(_WRONG_SERVER, "another certificate than the pinned one")
+        _, protocol = await create(factory, sock=connected, **tls)
         return protocol
 
     async def request(

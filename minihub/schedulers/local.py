@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Protocol
 
 from minihub.clock import Clock
-from minihub.config import LocalSettings
+from minihub.config import Settings
 from minihub.errors import (
     ConnectionLost,
     HelperError,
@@ -87,9 +87,9 @@ class LocalScheduler:
 
     name = "local"
 
-    def __init__(self, settings: LocalSettings, helper: Helper, clock: Clock, runtime_dir: Path) -> None:
+    def __init__(self, settings: Settings, helper: Helper, clock: Clock, runtime_dir: Path) -> None:
         """Use the helper's `runtime_dir` (HelperSettings.runtime_dir)."""
-        self._settings = settings
+        self._settings = settings.local
         self._helper = helper
         self._clock = clock
         self._runtime_dir = runtime_dir
@@ -134,7 +134,7 @@ class LocalScheduler:
         asked_at = self._clock.wall()
         began = self._clock.monotonic()
         known = await self._jobs()
-        self._uids = {job.job_id: job.uid for job in known}
+        self._uids.update((job.job_id, job.uid) for job in known)
         for job in known:
             # The rest of the listing stands whatever becomes of this; the next one tries again.
             with contextlib.suppress(HubError):
@@ -226,6 +226,7 @@ class LocalScheduler:
         if not job.alive:
             if job.ended_at is not None and now - job.ended_at > KEEP_S:
                 await self._helper.forget_job(job.job_id)
+                self._uids.pop(job.job_id, None)
         elif job.cancelled_at is not None and now - job.cancelled_at >= KILL_AFTER_S:
             await self._helper.kill_job(job.job_id, force=True)
         elif now > job.submitted_at + job.limit_s + OVERDUE_S:

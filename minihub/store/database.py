@@ -133,12 +133,10 @@ class Database:
         if self._closed:
             raise StoreError(detail="the store is closed")
         future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
-        # Of a cancelled caller's write nobody reads the error; asyncio need not complain.
-        future.add_done_callback(lambda done: done.cancelled() or done.exception())
         self._waiting.append(_Write(work, future))
         if self._writer is None:
             self._writer = self._tasks.start(self._write_all(), name="store writer")
-        return await asyncio.shield(future)
+        return await future
 
     async def _write_all(self) -> None:
         try:
@@ -166,7 +164,7 @@ class Database:
         for write in batch:
             problem = failed or write.error
             if write.future.done():
-                continue
+                continue  # Its caller was cancelled.
             if problem is not None:
                 write.future.set_exception(problem)
             else:

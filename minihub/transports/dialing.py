@@ -117,6 +117,26 @@ class Dialer:
         assert failure is not None
         raise failure
 
+    async def verify_host(self, node: LoginNode) -> None:
+        """Return if `node` shows the host key that known_hosts has for it; logs nobody in.
+
+        Raises:
+            HostKeyMismatch: It shows another, or none is known for it.
+            ConnectFailed: It does not answer, or there is no known_hosts file.
+        """
+        timeout_s = self.settings.connect_timeout_s
+        try:
+            known_hosts, files = self._load_known_hosts()
+            async with asyncio.timeout(timeout_s):
+                connection = await self._connect(node, "minihub-check", (), known_hosts, _Watcher())
+        except asyncssh.PermissionDenied:
+            return  # the host proves itself before it asks who we are
+        except ConfigError as error:
+            raise ConnectFailed("The hub's ssh keys are not set up.", error.user_message) from error
+        except (TimeoutError, OSError, asyncssh.Error, ValueError) as error:
+            raise _explain(error, node, "minihub-check", files, timeout_s) from error
+        connection.abort()
+
     def _in_order(self) -> list[LoginNode]:
         now = self.clock.monotonic()
         return sorted(self._nodes, key=lambda node: self._avoid_until.get(node, now) > now)

@@ -27,6 +27,7 @@ DOMAIN = "minihub"
 
 _PLACEHOLDER = re.compile(r"\{([^{}]*)\}")
 _MAX_CACHED = 512
+_MAX_DEPTH = 2
 
 
 class Translator:
@@ -59,7 +60,7 @@ class Translator:
             self._cache[text] = found
         return found
 
-    def _match(self, text: str) -> str:
+    def _match(self, text: str, depth: int = 0) -> str:
         exact = self.translations.gettext(text)
         if exact != text:
             return exact
@@ -67,9 +68,13 @@ class Translator:
             hit = pattern.fullmatch(text)
             if hit:
                 # A value may itself be a text of ours, such as a reason inside a sentence.
-                values = {name: self.translations.gettext(hit[i + 1]) for i, name in enumerate(names)}
+                groups = hit.groups("")
+                values = {name: self._value(groups[i], depth) for i, name in enumerate(names)}
                 return _fill(translated, values)
         return text
+
+    def _value(self, text: str, depth: int) -> str:
+        return self._match(text, depth + 1) if text and depth < _MAX_DEPTH else text
 
 
 def _fill(text: str, values: dict[str, str]) -> str:
@@ -154,6 +159,6 @@ def _patterns_of(translations: NullTranslations) -> list[tuple[re.Pattern[str], 
             names = [m[1] for m in _PLACEHOLDER.finditer(source)]
             fixed = [re.escape(piece) for piece in _PLACEHOLDER.split(source)[::2]]
             fixed_length = sum(len(piece) for piece in fixed)
-            found.append((fixed_length, re.compile("(.+?)".join(fixed), re.DOTALL), names, translated))
+            found.append((fixed_length, re.compile("(.*?)".join(fixed), re.DOTALL), names, translated))
     found.sort(key=lambda entry: -entry[0])
     return [entry[1:] for entry in found]

@@ -247,7 +247,7 @@ def _cores(d: _Drawing) -> FormField:
 def _memory(d: _Drawing) -> FormField:
     most = _least_of(d.form.max_memory_mb, d.settings.memory_mb.max)
     hint = (
-        d.tr("At most %(count)s MB (%(size)s).", count=_bound(most), size=words.size(int(most)))
+        d.tr("At most %(count)s MB (%(size)s).", count=_bound(most), size=words.size(int(most), d.tr))
         if most
         else ""
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from urllib.parse import quote, urlencode
+from urllib.parse import quote, unquote, urlencode
 
 from minihub.auth.next_url import next_url
 from minihub.servers.model import server_path
@@ -112,7 +112,9 @@ class Urls:
     def safe_next(self, raw: str | None) -> str:
         """Where to go on to after a login or a start: a safe path that does not lead round in circles."""
         path = self.safe_path(raw)
-        here = path.split("?", 1)[0].removeprefix(self.base)
+        here = unquote(path.split("?", 1)[0].split("#", 1)[0]).removeprefix(self.base)
+        if any(part in {".", ".."} for part in here.split("/")):
+            return ""
         circular = here in {"hub/login", "hub/logout"} or (
             here.startswith("user/") and here.endswith("/logout")
         )

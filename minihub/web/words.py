@@ -77,16 +77,11 @@ def interface_hint(interface: str, tr: Translator) -> str:
     return tr(words) if words else ""
 
 
-def size(memory_mib: int) -> str:
+def size(memory_mib: int, tr: Translator) -> str:
     """Memory for people: "512 MB", "3.5 GB"."""
     if memory_mib < 1024:
-        return f"{memory_mib} MB"
-    return f"{memory_mib / 1024:.1f}".removesuffix(".0") + " GB"
-
-
-def hours(time_hours: float, tr: Translator) -> str:
-    """A time limit for people: "1 h 30 min"."""
-    return duration(time_hours * 3600, tr)
+        return tr("%(number)s MB", number=memory_mib)
+    return tr("%(number)s GB", number=f"{memory_mib / 1024:.1f}".removesuffix(".0"))
 
 
 def duration(seconds: float, tr: Translator) -> str:
@@ -108,8 +103,8 @@ def resources(options: ServerOptions, tr: Translator) -> str:
     """One line that says what was asked for."""
     parts = [
         tr.plural("%(count)d core", "%(count)d cores", options.cores),
-        size(options.memory_mb),
-        hours(options.time_hours, tr),
+        size(options.memory_mb, tr),
+        duration(options.time_hours * 3600, tr),
     ]
     if options.gpu_count:
         parts.insert(2, f"{options.gpu_count} {TIMES} {options.gpu_type or 'GPU'}")

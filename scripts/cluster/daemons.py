@@ -62,7 +62,7 @@ def write_configuration(layout: Layout) -> None:
         write_file(layout, "/etc/hosts", configuration.build_hosts(layout, hosts))
     write_file(layout, "/etc/slurm/slurm.conf", configuration.build_slurm_conf(layout))
     write_file(layout, "/etc/slurm/gres.conf", configuration.build_gres_conf(layout))
-    write_file(layout, "/etc/slurm/cgroup.conf", "IgnoreSystemd=yes\n")
+    write_file(layout, "/etc/slurm/cgroup.conf", "CgroupPlugin=cgroup/v1\n")
     write_file(
         layout,
         "/etc/slurm/slurmdbd.conf",

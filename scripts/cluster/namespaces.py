@@ -68,6 +68,7 @@ def create_mount_namespace(layout: Layout, keep: Sequence[Path]) -> None:
         inside("mkdir", "-p", f"{name}/upper", f"{name}/work")
         inside(
             "mount",
+            "-n",
             "-t",
             "overlay",
             "-o",
@@ -78,10 +79,10 @@ def create_mount_namespace(layout: Layout, keep: Sequence[Path]) -> None:
     for target in _PRIVATE_DIRECTORIES:
         if Path(target).is_dir():
             inside("mkdir", "-p", f"{private}{target}")
-            inside("mount", "--bind", f"{private}{target}", target)
+            inside("mount", "-n", "--bind", f"{private}{target}", target)
     _cover(layout, "hub", "/home", keep, ["--bind", str(layout.home), "/home"])
-    inside("mount", "--bind", str(layout.log), "/var/log")
-    inside("mount", "-t", "tmpfs", "-o", "mode=755,nosuid,nodev", "tmpfs", "/run")
+    inside("mount", "-n", "--bind", str(layout.log), "/var/log")
+    inside("mount", "-n", "-t", "tmpfs", "-o", "mode=755,nosuid,nodev", "tmpfs", "/run")
     # Container engines mount single files over these; an overlay shows what lies beneath.
     for path, text in (("/etc/resolv.conf", resolver), ("/etc/hosts", hosts)):
         inside("rm", "-f", path)  # resolv.conf is often a link into the /run that we have just covered
@@ -101,12 +102,12 @@ def _cover(layout: Layout, host: str, target: str, keep: Sequence[Path], mount: 
     for number, path in enumerate(kept):
         aside = f"{layout.private}/keep/{host}-{number}{target.replace('/', '-')}"
         run_in(layout, host, ["mkdir", "-p", aside])
-        run_in(layout, host, ["mount", "--bind", str(path), aside])
-    run_in(layout, host, ["mount", *mount])
+        run_in(layout, host, ["mount", "-n", "--bind", str(path), aside])
+    run_in(layout, host, ["mount", "-n", *mount])
     for number, path in enumerate(kept):
         aside = f"{layout.private}/keep/{host}-{number}{target.replace('/', '-')}"
         run_in(layout, host, ["mkdir", "-p", str(path)])
-        run_in(layout, host, ["mount", "--move", aside, str(path)])
+        run_in(layout, host, ["mount", "-n", "--move", aside, str(path)])
 
 
 def create_host(layout: Layout, host: str, keep: Sequence[Path]) -> None:
@@ -116,7 +117,7 @@ def create_host(layout: Layout, host: str, keep: Sequence[Path]) -> None:
     run_in(layout, host, ["hostname", host])
     run_in(layout, host, ["ip", "link", "set", "lo", "up"])
     _cover(layout, host, "/tmp", keep, ["-t", "tmpfs", "-o", "mode=1777,nosuid,nodev", "tmpfs", "/tmp"])
-    run_in(layout, host, ["mount", "-t", "tmpfs", "-o", "mode=1777,nosuid,nodev", "tmpfs", "/dev/shm"])
+    run_in(layout, host, ["mount", "-n", "-t", "tmpfs", "-o", "mode=1777,nosuid,nodev", "tmpfs", "/dev/shm"])
     if host == "ctl":
         _create_bridge(layout)
     else:
@@ -129,7 +130,7 @@ def _hold(layout: Layout, host: str, unshare: Sequence[str]) -> None:
 
     The first one mounts the cluster's tmpfs, which marks it and all that are born from it as members.
     """
-    first = f'mount -t tmpfs -o mode=711 tmpfs "{layout.private}" && ' if host == "hub" else ""
+    first = f'mount -n -t tmpfs -o mode=711 tmpfs "{layout.private}" && ' if host == "hub" else ""
     pid = start_daemon([*unshare, "sh", "-c", f"{first}exec sleep infinity"], layout.log / "holders.log")
     (layout.holders / host).write_text(f"{pid}\n")
     started = f"/proc/{pid}/cmdline"

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from minihub.config import load_settings
 from tests.cluster.conftest import DEV_CLUSTER, Cluster, start
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(240)]
@@ -333,3 +334,16 @@ def test_without_sys_admin_it_says_so():
     done = subprocess.run([*drop, str(DEV_CLUSTER), "status"], capture_output=True, text=True, check=False)
     assert done.returncode == 1
     assert "CAP_SYS_ADMIN" in done.stderr
+
+
+def test_the_settings_for_it_name_what_is_there(cluster: Cluster):
+    settings = load_settings(DEV_CLUSTER.parents[1] / "configs/dev-cluster.toml", environ={})
+    here = {
+        "known_hosts": settings.ssh.known_hosts,
+        "user_ca": settings.ssh.ca_key,
+        "service_key": settings.ssh.service_key,
+    }
+    assert here == {key: cluster.facts[key].replace(f"/{cluster.name}/", "/dev/") for key in here}
+    own = cluster.directory / settings.jupyter.bin_dir.rpartition("/")[2]
+    assert own.resolve() == Path(cluster.facts["jupyter_bin"]).resolve()
+    assert cluster.run([f"{own}/jupyter", "--version"], user="alice", host="node1").returncode == 0

@@ -90,7 +90,9 @@ def make_hub(cluster: Cluster) -> StartHub:  # noqa: F811
 @pytest.fixture(scope="session")
 def hub(make_hub: StartHub) -> Iterator[Hub]:
     """The hub most tests share: certificates, direct mutual TLS, reports by push."""
-    with make_hub(hub={"help_url": "https://help.example/jupyter", "status_page_url": "https://status.example/"}) as hub:
+    with make_hub(
+        hub={"help_url": "https://help.example/jupyter", "status_page_url": "https://status.example/"}
+    ) as hub:
         yield hub.start()
 
 
@@ -107,7 +109,9 @@ async def browser() -> AsyncIterator[Browser]:
 @pytest_asyncio.fixture(loop_scope="session")
 async def context(browser: Browser, request: pytest.FixtureRequest) -> AsyncIterator[BrowserContext]:
     """A browser profile of its own for each test; pictures of its pages if the test fails."""
-    context = await browser.new_context(ignore_https_errors=True, viewport={"width": 1280, "height": 800}, locale="en-CA")
+    context = await browser.new_context(
+        ignore_https_errors=True, viewport={"width": 1280, "height": 800}, locale="en-CA"
+    )
     context.set_default_timeout(30_000)
     yield context
     if request.node.stash.get(_FAILED, False):

@@ -191,7 +191,9 @@ class Hub:
             return False
         self.url = found[1].rstrip("/")
         try:
-            with urllib.request.urlopen(f"{self.url}/hub/health", context=self._context(), timeout=5) as answer:
+            with urllib.request.urlopen(
+                f"{self.url}/hub/health", context=self._context(), timeout=5
+            ) as answer:
                 return answer.status == 200
         except (urllib.error.URLError, OSError):
             return False
@@ -352,9 +354,9 @@ class Person:
                 data = json.loads(message.data)
                 if data["msg_type"] == "stream":
                     printed += data["content"]["text"]
-                if data["msg_type"] == "status" and data["content"]["execution_state"] == "idle":
-                    if data["parent_header"].get("msg_type") == "execute_request":
-                        return printed
+                idle = data["msg_type"] == "status" and data["content"]["execution_state"] == "idle"
+                if idle and data["parent_header"].get("msg_type") == "execute_request":
+                    return printed
             raise AssertionError("the kernel's websocket closed")
 
     async def new_kernel(self) -> str:
@@ -416,7 +418,13 @@ def text_of(page: str) -> str:
 def fresh_home(user: str) -> None:
     """Remove what Jupyter has left: Lab opens again what was open."""
     home = Path(f"/home/{user}")
-    for entry in (*home.glob("*.ipynb"), home / ".jupyter", home / ".local", home / ".ipython", home / ".cache"):
+    for entry in (
+        *home.glob("*.ipynb"),
+        home / ".jupyter",
+        home / ".local",
+        home / ".ipython",
+        home / ".cache",
+    ):
         if entry.is_dir():
             shutil.rmtree(entry)
         else:

@@ -173,9 +173,13 @@ async def test_in_and_out(hub, page, passwords):
 
 
 async def logs_out(hub, page, album):
-    cookies = {c["name"]: c["value"] for c in await page.context.cookies() if not c["path"].startswith("/user/")}
+    cookies = {
+        c["name"]: c["value"] for c in await page.context.cookies() if not c["path"].startswith("/user/")
+    }
     await page.goto(f"{hub.url}/user/alice/lab")
-    await page.locator(".jp-Launcher:visible, .jp-NotebookPanel:visible, .jp-Terminal:visible").first.wait_for()
+    await page.locator(
+        ".jp-Launcher:visible, .jp-NotebookPanel:visible, .jp-Terminal:visible"
+    ).first.wait_for()
     await menu(page, "Log Out")
     await page.wait_for_url(re.compile("/user/alice/logout|/hub/logout"))
     await expect(page.get_by_role("heading", name="You are logged out")).to_be_visible()
@@ -189,10 +193,14 @@ async def logs_out(hub, page, album):
     async with visitor(hub) as thief:
         header = "; ".join(f"{name}={value}" for name, value in cookies.items())
         for path in ("/hub/home", "/user/alice/lab"):
-            async with thief.client.get(hub.url + path, headers={"Cookie": header}, allow_redirects=False) as answer:
+            async with thief.client.get(
+                hub.url + path, headers={"Cookie": header}, allow_redirects=False
+            ) as answer:
                 assert answer.status in (302, 303)
                 assert "/hub/login" in answer.headers["Location"]
-        async with thief.client.get(f"{hub.url}/user/alice/api/status", headers={"Cookie": header, "Accept": "*/*"}) as answer:
+        async with thief.client.get(
+            f"{hub.url}/user/alice/api/status", headers={"Cookie": header, "Accept": "*/*"}
+        ) as answer:
             assert answer.status == 403
     await page.goto(f"{hub.url}/hub/home")
     await expect(page).to_have_url(re.compile("/hub/login"))

@@ -257,6 +257,7 @@ def test_menu_entries_lead_to_the_hub(launch):
 
     classic = job.request("nbclassic/tree").text
     assert 'href="/jupyter/hub/home"' in classic
+    assert "#newsId { display: none" in classic  # no banner about moving to Notebook 7
     assert 'id="logout"' in classic
 
 

@@ -3,25 +3,24 @@
 from __future__ import annotations
 
 import asyncio
-import datetime
+import gzip
 import os
 import ssl
+import time
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from datetime import timedelta
 
 import aiohttp
 from aiohttp import web
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 
 from minihub.auth.model import Principal
 from minihub.config import parse_settings
 from minihub.proxy.forward import RUNNER_OPTIONS, ReverseProxy
 from minihub.proxy.upstream import Upstreams
 from minihub.schedulers.base import Endpoint
-from minihub.servers.model import Route, Secrets
+from minihub.servers.identity import make_secrets
+from minihub.servers.model import Route, Secrets, ServerTls
 from minihub.tasks import TaskKeeper
 
 COOKIE = "minihub-login"
@@ -262,6 +261,9 @@ class Backend:
         status = int(request.query["s"])
         return web.Response(status=status, reason="Odd", body=None if status in (204, 304) else b"body")
 
+    async def do_packed(self, request):
+        return web.Response(body=gzip.compress(b"z" * 1000), headers={"Content-Encoding": "gzip"})
+
     async def do_fields(self, request):
         return web.Response(
             text="x",
@@ -288,6 +290,7 @@ class Backend:
                 match message.type:
                     case aiohttp.WSMsgType.TEXT if message.data.startswith("close "):
                         await ws.close(code=int(message.data[6:]), message=b"bye")
+                        await self.closes.put(ws.close_code)
                     case aiohttp.WSMsgType.TEXT if message.data == "emptyclose":
                         await ws.send_frame(b"", aiohttp.WSMsgType.CLOSE)
                     case aiohttp.WSMsgType.TEXT if message.data == "die":
@@ -347,51 +350,25 @@ async def serve(backend, *, tls=None, path=None):
         await runner.cleanup()
 
 
-def make_pair(name="x"):
-    """A self-signed certificate and its key, PEM."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
-    now = datetime.datetime.now(datetime.UTC)
-    cert = (
-        x509.CertificateBuilder()
-        .subject_name(subject)
-        .issuer_name(subject)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - datetime.timedelta(hours=1))
-        .not_valid_after(now + datetime.timedelta(hours=1))
-        .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
-        .sign(key, hashes.SHA256())
-    )
-    return (
-        cert.public_bytes(serialization.Encoding.PEM).decode(),
-        key.private_bytes(
-            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-        ).decode(),
-    )
-
-
 @dataclass
-class Pairs:
+class Tls:
     """One attempt's TLS: the hub's part and the server's."""
 
     secrets: Secrets
-    server_key: str
+    server: ServerTls
 
     def server_context(self, directory):
         """As Jupyter makes it with certfile, keyfile and client_ca."""
-        files = {n: directory / n for n in ("cert", "key", "ca")}
-        files["cert"].write_text(self.secrets.server_cert)
-        files["key"].write_text(self.server_key)
-        files["ca"].write_text(self.secrets.client_cert)
+        files = {name: directory / name for name in ("certificate", "key", "client")}
+        for name, path in files.items():
+            path.write_text(getattr(self.server, name))
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.load_cert_chain(files["cert"], files["key"])
+        context.load_cert_chain(files["certificate"], files["key"])
         context.verify_mode = ssl.CERT_REQUIRED
-        context.load_verify_locations(files["ca"])
+        context.load_verify_locations(files["client"])
         return context
 
 
 def make_tls():
-    server_cert, server_key = make_pair("server")
-    client_cert, client_key = make_pair("hub")
-    return Pairs(Secrets("upstream-token", "report-secret", server_cert, client_cert, client_key), server_key)
+    secrets, server = make_secrets("alice", tls=True, not_before=time.time(), lifetime=timedelta(hours=1))
+    return Tls(secrets, server)

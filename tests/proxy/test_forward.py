@@ -9,6 +9,7 @@ import re
 
 import aiohttp
 import pytest
+
 from minihub.schedulers.base import Endpoint
 from minihub.servers.model import Attempt, Secrets, ServerOptions, State
 from tests.proxy.kit import COOKIE, run_hub, serve
@@ -271,6 +272,9 @@ async def test_packed_bodies_pass_unopened(served, browser):
     headers = {**served.login, "Content-Encoding": "gzip"}
     async with browser.post(served.url("echo"), data=packed, headers=headers) as answer:
         assert await answer.read() == packed
+    async with browser.get(served.url("packed"), headers=served.login) as answer:
+        assert answer.headers["Content-Encoding"] == "gzip"
+        assert gzip.decompress(await answer.read()) == b"z" * 1000
 
 
 async def test_expect_is_answered(served):

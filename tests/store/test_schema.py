@@ -130,6 +130,25 @@ def test_a_newer_store_is_refused_and_not_changed(path, longer):
     assert path.read_bytes() == before
 
 
+def test_a_newer_store_left_by_a_killed_hub_keeps_its_write_ahead_log(path, longer, tmp_path):
+    """Opened the usual way, SQLite would move the log into the file and delete it."""
+    prepare_schema(path)
+    prepare_schema(path, migrations=longer(), head="9999")
+    killed = tmp_path / "killed"
+    killed.mkdir()
+    with closing(sqlite3.connect(path)) as running:
+        running.execute("INSERT INTO users (name, admin, created_at) VALUES ('ada', 1, 5.0)")
+        running.commit()
+        for name in (path.name, f"{path.name}-wal"):
+            shutil.copy(path.with_name(name), killed)
+    before = [file.read_bytes() for file in sorted(killed.iterdir())]
+    assert len(before) == 2
+
+    with pytest.raises(StoreError, match="newer minihub"):
+        prepare_schema(killed / path.name)
+    assert [(killed / name).read_bytes() for name in (path.name, f"{path.name}-wal")] == before
+
+
 def test_a_store_without_its_tables_is_refused(path):
     prepare_schema(path)
     with closing(sqlite3.connect(path)) as connection, connection:

@@ -235,7 +235,7 @@ async def test_a_damaged_store_is_refused_and_not_changed(state_dir, clock, atte
     path = state_dir / "minihub.sqlite"
     whole = path.read_bytes()
     damaged = {
-        "a page overwritten": whole[:8192] + b"\xff" * 4096 + whole[12288:],
+        "a page overwritten": whole[:-40960] + b"\xff" * 4096 + whole[-36864:],
         "cut off": whole[: len(whole) // 2],
         "another file": b"This is not a database. " * 400,
     }

@@ -197,7 +197,17 @@ class TestSudo:
 
         assert result.stdout == f"-n|-u|{OTHER}|--|/w|--ready|--timeout=3|sbatch|--x=a b|in"
         assert (result.exit_status, result.stderr) == (4, "note\nend\n")
-        assert build_sudo("a", "/w", 3, ["x"]) == ("sudo", "-n", "-u", "a", "--", "/w", "--ready", "--timeout=3", "x")
+        assert build_sudo("a", "/w", 3, ["x"]) == (
+            "sudo",
+            "-n",
+            "-u",
+            "a",
+            "--",
+            "/w",
+            "--ready",
+            "--timeout=3",
+            "x",
+        )
 
     async def test_where_the_wrapper_did_not_start_nothing_ran(self, sudo):
         with pytest.raises(ConnectFailed) as caught:

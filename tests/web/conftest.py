@@ -9,8 +9,7 @@ import pytest
 from aiohttp import ClientResponse
 from aiohttp.test_utils import TestClient
 
-from minihub.web.app import build_app
-from tests.web.fakes import World, make_world
+from tests.web.fakes import World, make_app, make_world
 
 
 class Browser:
@@ -43,7 +42,7 @@ class Browser:
 def make_browser(aiohttp_client: Any) -> Callable[..., Awaitable[Browser]]:
     async def make(raw: dict[str, Any] | None = None, **more: Any) -> Browser:
         world = make_world(raw, **more)
-        return Browser(await aiohttp_client(build_app(world.deps), cookies=None), world)
+        return Browser(await aiohttp_client(make_app(world), cookies=None), world)
 
     return make
 

@@ -11,22 +11,18 @@ import sys
 from aiohttp import web
 
 from minihub.errors import OptionsError
-from minihub.servers.model import Failure, FailureKind, ServerOptions, State
+from minihub.schedulers.base import JobEnding
+from minihub.servers import explain
+from minihub.servers.manager import describe
+from minihub.servers.model import ServerOptions, State
 from minihub.servers.service import Progress, SchedulerHealth
-from minihub.web.app import build_app
-from tests.web.fakes import NOW, World, make_attempt, make_form, make_world
+from tests.web.fakes import NOW, World, make_app, make_attempt, make_form, make_world
 
 LOG = """[I 2026-11-22 14:05:01 ServerApp] jupyterlab | extension was successfully linked.
 [I 2026-11-22 14:05:02 ServerApp] Serving notebooks from local directory: /home/ada
 [E 2026-11-22 14:05:02 ServerApp] OSError: [Errno 122] Disk quota exceeded: '/home/ada/.local/share/jupyter'
 slurmstepd: error: *** JOB 4242 ON node7 CANCELLED ***
 """
-TIMEOUT = Failure(
-    FailureKind.SPAWN_TIMEOUT,
-    "Spawn failed: Timeout",
-    "The job did not start within 5 min. Slurm's reason: other jobs with a higher priority are ahead in the queue.",
-    "Ask for less time, fewer cores or no GPU, or try again later.",
-)
 
 
 def fill(world: World) -> World:
@@ -38,11 +34,17 @@ def fill(world: World) -> World:
         "stopping": make_attempt(State.STOPPING, "stopping", job_state="COMPLETING", node="node7"),
         "stopped": make_attempt(State.STOPPED, "stopped"),
         "failed": make_attempt(
-            State.FAILED, "failed", failure=TIMEOUT, log_tail=LOG, job_id="4242", ended_at=NOW - 5
+            State.FAILED,
+            "failed",
+            failure=explain.spawn_timeout(make_attempt(State.QUEUED, "failed"), 300),
+            job_reason="Priority",
+            log_tail=LOG,
+            job_id="4242",
+            ended_at=NOW - 5,
         ),
     }
     gpu = ServerOptions(12, 8, 65536, "notebook", "rrg-prof", None, "gpu", None, "a100", 2)
-    oom = Failure(FailureKind.OUT_OF_MEMORY, "The job used more memory than it asked for.")
+    oom = explain.ending(make_attempt(State.READY), JobEnding("OUT_OF_MEMORY"))
     for user in servers.attempts:
         servers.past += [
             make_attempt(
@@ -88,17 +90,14 @@ async def main(port: int) -> None:
     async def progress(user):
         attempt = world.servers.attempts[user]
         percent = {"queued": 20, "starting": 70, "stopping": 50}.get(attempt.state.value, 100)
-        words = {"queued": "Other jobs with a higher priority are ahead in the queue."}.get(
-            attempt.state.value, ""
-        )
-        yield Progress(percent, words, attempt=attempt)
+        yield Progress(percent, describe(attempt, world.servers.health()).message, attempt=attempt)
         await asyncio.Event().wait()
 
     world.servers.progress = progress
     world.servers.start_error = OptionsError(
         {"cores": "At most 64 cores on one node.", "time_hours": "This is no number: use 1.5 or 1,5."}
     )
-    app = build_app(world.deps)
+    app = make_app(world)
 
     async def become(request: web.Request) -> web.Response:
         name = request.match_info["name"]

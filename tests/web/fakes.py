@@ -4,19 +4,29 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
+from functools import partial
 from typing import Any
+
+from aiohttp import web
 
 from minihub.auth.model import Principal
 from minihub.clock import ManualClock
 from minihub.config import Settings, parse_settings
 from minihub.errors import BadCredentials, HubError, OptionsError
+from minihub.proxy.forward import ReverseProxy
+from minihub.proxy.upstream import Upstreams
 from minihub.schedulers.base import Association, Estimate, GpuType, Limits, Partition
+from minihub.schedulers.slurm.reasons import explain_reason
 from minihub.servers.model import Attempt, Failure, Secrets, ServerOptions, State, StopCause
 from minihub.servers.service import OptionsForm, Progress, SchedulerHealth
+from minihub.tasks import TaskKeeper
+from minihub.web.app import build_app
+from minihub.web.cookies import login_cookie_name, own_cookie_names
 from minihub.web.deps import Deps
+from minihub.web.door import Door
 
 NOW = 1_800_000_000.0
 
@@ -241,13 +251,16 @@ class FakeTokens:
     records: list[FakeTokenRecord] = field(default_factory=list)
 
     async def create(
-        self, user: str, *, note: str, scopes: frozenset[str], lifetime_s: float
+        self, user: str, *, note: str = "", scopes: Iterable[str] = (), lifetime_s: float | None = None
     ) -> tuple[str, FakeTokenRecord]:
-        record = FakeTokenRecord(f"t{len(self.records) + 1}", user, note, scopes, NOW, NOW + lifetime_s)
+        assert lifetime_s is not None
+        record = FakeTokenRecord(
+            f"t{len(self.records) + 1}", user, note, frozenset(scopes), NOW, NOW + lifetime_s
+        )
         self.records.append(record)
         return "mh_the-secret-itself", record
 
-    async def list(self, user: str) -> list[FakeTokenRecord]:
+    async def list(self, user: str | None = None) -> list[FakeTokenRecord]:
         return [r for r in self.records if r.user == user]
 
     async def revoke(self, user: str, token_id: str) -> bool:
@@ -264,6 +277,38 @@ class FakeCsrf:
     def verify(self, key: str, token: str) -> bool:
         return token == self.make(key)
 
+    def make_form(self, cookie: str | None) -> tuple[str, str]:
+        cookie = cookie or "form-cookie"
+        return cookie, self.make(f"form {cookie}")
+
+    def verify_form(self, cookie: str | None, token: str | None) -> bool:
+        return bool(cookie) and token == self.make(f"form {cookie}")
+
+
+class FakeUsers:
+    async def get(self, user: str) -> None:
+        return None
+
+    async def list(self, name_filter: str = "", *, offset: int = 0, limit: int = 50) -> tuple[list[Any], int]:
+        return [], 0
+
+
+def make_app(world: World) -> web.Application:
+    """The pages with the real proxy in front of no servers."""
+    base = world.settings.hub.base_path
+    door = Door()
+    door.proxy = ReverseProxy(
+        servers=world.servers,
+        identity=world.identity,
+        settings=world.settings,
+        upstreams=Upstreams(TaskKeeper()),
+        pages=door,
+        do_logout=door.log_out,
+        login_cookie=partial(login_cookie_name, base),
+        own_cookies=own_cookie_names(base),
+    )
+    return build_app(world.deps, door)
+
 
 @dataclass
 class World:
@@ -279,6 +324,8 @@ class World:
     passwords: dict[str, str]
     audit_lines: list[tuple[str, str, str, str]]
     deps: Deps
+    refusal: HubError | None = None
+    """What every login is refused with."""
 
     def log_in(self, user: str = "ada") -> str:
         """A cookie of a login session."""
@@ -299,6 +346,8 @@ def make_world(raw: Mapping[str, Any] | None = None, *, only_user: str = "") -> 
     lines: list[tuple[str, str, str, str]] = []
 
     async def authenticate(username: str, password: str, address: str) -> str:
+        if world.refusal is not None:
+            raise world.refusal
         name = username.strip().lower()
         if name not in passwords or passwords[name] != password:
             raise BadCredentials
@@ -318,14 +367,17 @@ def make_world(raw: Mapping[str, Any] | None = None, *, only_user: str = "") -> 
         identity=identity,
         logins=logins,
         tokens=tokens,
+        users=FakeUsers(),
         csrf=csrf,
         audit=audit,
         authenticate=authenticate,
         is_admin=lambda user: user in logins.admins,
         open_url=open_url,
+        explain_reason=explain_reason,
         only_user=only_user,
     )
-    return World(settings, clock, servers, identity, logins, tokens, csrf, passwords, lines, deps)
+    world = World(settings, clock, servers, identity, logins, tokens, csrf, passwords, lines, deps)
+    return world
 
 
 __all__ = [

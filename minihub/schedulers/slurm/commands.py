@@ -10,7 +10,7 @@ import math
 import re
 from collections.abc import Iterable, Sequence
 
-from minihub.errors import OptionsError
+from minihub.errors import ConfigError, OptionsError
 from minihub.schedulers.base import JobRequest
 
 Argv = tuple[str, ...]
@@ -124,12 +124,12 @@ def verify_extra_args(extra_args: Iterable[str]) -> Argv:
     """Return the site's own sbatch arguments if each is one long option.
 
     Raises:
-        OptionsError: One is not, or holds control characters.
+        ConfigError: One is not, or holds control characters.
     """
     checked = tuple(extra_args)
     for arg in checked:
         if not re.match(r"--[a-z]", arg) or _CONTROL.search(arg):
-            raise OptionsError({"": f"slurm.extra_args: {arg[:60]!r} is not of the form --option=value."})
+            raise ConfigError(f"slurm.extra_args: {arg[:60]!r} is not of the form --option=value.")
     return checked
 
 

@@ -55,6 +55,7 @@ class SlurmScheduler:
     name = "slurm"
 
     def __init__(self, settings: Settings, transport: Transport, clock: Clock) -> None:
+        commands.verify_extra_args(settings.slurm.extra_args)
         self._settings = settings.slurm
         self._clock = clock
         self._transport = transport
@@ -72,7 +73,6 @@ class SlurmScheduler:
 
     async def start(self) -> None:
         """Prove what the listing sees, begin to read limits. A silent Slurm is no reason not to start."""
-        commands.verify_extra_args(self._settings.extra_args)
         try:
             await self._proof.renew()
         except SchedulerError as error:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from minihub.errors import OptionsError
+from minihub.errors import ConfigError, OptionsError
 from minihub.schedulers.slurm import commands
 from tests.schedulers.slurm.replay import make_request
 
@@ -94,7 +94,7 @@ def test_a_wrong_word_is_named(change, field):
 
 @pytest.mark.parametrize("arg", ["-N2", "avx2", "--x=a\nb", "--", "--=x"])
 def test_extra_args_are_long_options(arg):
-    with pytest.raises(OptionsError):
+    with pytest.raises(ConfigError):
         commands.verify_extra_args(["--ok=1", arg])
 
 

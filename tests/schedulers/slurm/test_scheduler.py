@@ -11,6 +11,7 @@ from minihub.clock import ManualClock
 from minihub.config import parse_settings
 from minihub.errors import (
     CommandTimedOut,
+    ConfigError,
     ConnectFailed,
     ConnectionLost,
     OptionsError,
@@ -377,7 +378,6 @@ async def test_warm(scheduler, transport):
     assert transport.warmed == ["alice"]
 
 
-async def test_extra_args_are_checked_at_start(transport, clock):
-    made = SlurmScheduler(parse_settings({"slurm": {"extra_args": ["-N2"]}}), transport, clock)
-    with pytest.raises(OptionsError):
-        await made.start()
+def test_extra_args_are_checked_before_the_hub_starts(transport, clock):
+    with pytest.raises(ConfigError, match="-N2"):
+        SlurmScheduler(parse_settings({"slurm": {"extra_args": ["-N2"]}}), transport, clock)

@@ -1,0 +1,301 @@
+"""Connections to servers: each kind, and each kind of impostor."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import ssl
+import subprocess
+import sys
+import tracemalloc
+from contextlib import asynccontextmanager
+
+import aiohttp
+import pytest
+
+from minihub.errors import ConnectFailed, UpstreamError, UpstreamUnsafe
+from minihub.proxy.upstream import Upstream, Upstreams, _edge
+from minihub.schedulers.base import Endpoint
+from minihub.servers.model import Route, Secrets
+from minihub.tasks import TaskKeeper
+from tests.proxy.kit import make_tls, serve
+
+PLAIN = Secrets("upstream-token", "report-secret")
+OTHER_UID = 54321
+
+
+def route(endpoint, secrets=PLAIN, **more):
+    return Route("alice", "a1", endpoint, secrets, **more)
+
+
+@asynccontextmanager
+async def upstream(endpoint, secrets=PLAIN, open_forward=None, **more):
+    made = Upstream(route(endpoint, secrets, **more), open_forward)
+    try:
+        yield made
+    finally:
+        await made.close()
+
+
+async def ask(connection, target="/user/alice/x"):
+    answer = await connection.request("GET", target, [("Host", "h")])
+    body = b"".join([chunk async for chunk in connection.read(answer)])
+    return answer.status, body
+
+
+async def test_tcp(backend):
+    async with serve(backend) as endpoint, upstream(endpoint) as connection:
+        assert (await ask(connection))[0] == 200
+        assert (await ask(connection))[0] == 200
+    assert len(backend.connections) == 1
+
+
+async def test_a_host_name_is_looked_up(backend):
+    async with (
+        serve(backend) as endpoint,
+        upstream(Endpoint(host="localhost", port=endpoint.port)) as connection,
+    ):
+        assert (await ask(connection))[0] == 200
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "no-such-node.invalid"])
+async def test_nobody_there(unused_tcp_port, host):
+    async with upstream(Endpoint(host=host, port=unused_tcp_port)) as connection:
+        with pytest.raises(UpstreamError) as caught:
+            await ask(connection)
+        assert not isinstance(caught.value, UpstreamUnsafe)
+
+
+async def test_an_endpoint_without_anything():
+    async with upstream(Endpoint()) as connection:
+        with pytest.raises(UpstreamError):
+            await ask(connection)
+
+
+# -- unix sockets --------------------------------------------------------------------------------------------
+
+
+async def test_unix_socket_of_the_right_owner(backend, short_dir):
+    async with serve(backend, path=short_dir / "s") as endpoint, upstream(endpoint) as connection:
+        assert (await ask(connection))[0] == 200
+        websocket = await connection.open_websocket("/user/alice/ws", [], [])
+        assert isinstance(websocket, aiohttp.ClientWebSocketResponse)
+        await websocket.send_str("x")
+        assert (await websocket.receive()).data == "x"
+        await websocket.close()
+
+
+IMPOSTOR = """
+import os, socket, sys
+listening = socket.socket(socket.AF_UNIX)
+listening.bind(sys.argv[1])
+os.chmod(sys.argv[1], 0o777)
+listening.listen()
+print("ready", flush=True)
+connection, _ = listening.accept()
+sys.stdout.write(repr(connection.recv(1000)))
+"""
+
+
+@pytest.mark.parametrize("expected", [0, None])
+async def test_unix_socket_of_somebody_else(short_dir, expected):
+    """The impostor really listens with another uid, and must see no byte."""
+    short_dir.chmod(0o777)
+    path = short_dir / "s"
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-I",
+        "-c",
+        IMPOSTOR,
+        path,
+        user=OTHER_UID,
+        group=OTHER_UID,
+        cwd="/",
+        stdout=subprocess.PIPE,
+    )
+    assert await process.stdout.readline() == b"ready\n"
+    async with upstream(Endpoint(path=str(path), uid=expected)) as connection:
+        with pytest.raises(UpstreamUnsafe, match=str(OTHER_UID)):
+            await ask(connection)
+    assert await asyncio.wait_for(process.stdout.read(), 5) == b"b''"
+    assert await process.wait() == 0
+
+
+async def test_unix_socket_that_is_a_link_to_somebody_elses(backend, short_dir):
+    """The owner of the link is of no interest; who listens is."""
+    async with serve(backend, path=short_dir / "s"):
+        link = short_dir / "link"
+        link.symlink_to(short_dir / "s")
+        os.chown(link, OTHER_UID, OTHER_UID, follow_symlinks=False)
+        async with upstream(Endpoint(path=str(link), uid=OTHER_UID)) as connection:
+            with pytest.raises(UpstreamUnsafe):
+                await ask(connection)
+
+
+async def test_no_unix_socket(short_dir):
+    async with upstream(Endpoint(path=str(short_dir / "none"), uid=os.getuid())) as connection:
+        with pytest.raises(UpstreamError) as caught:
+            await ask(connection)
+        assert not isinstance(caught.value, UpstreamUnsafe)
+
+
+# -- mutual TLS ----------------------------------------------------------------------------------------------
+
+
+async def test_mutual_tls(backend, tmp_path):
+    tls = make_tls()
+    async with (
+        serve(backend, tls=tls.server_context(tmp_path)) as endpoint,
+        upstream(endpoint, tls.secrets) as connection,
+    ):
+        assert (await ask(connection))[0] == 200
+        websocket = await connection.open_websocket("/user/alice/ws", [], [])
+        await websocket.send_str("x")
+        assert (await websocket.receive()).data == "x"
+        await websocket.close()
+
+
+async def test_another_attempts_certificate_is_not_believed(backend, tmp_path):
+    async with (
+        serve(backend, tls=make_tls().server_context(tmp_path)) as endpoint,
+        upstream(endpoint, make_tls().secrets) as connection,
+    ):
+        with pytest.raises(UpstreamUnsafe):
+            await ask(connection)
+    assert backend.requests == 0
+
+
+async def test_a_server_that_wants_another_client_is_not_reached(backend, tmp_path):
+    """With TLS 1.3 its refusal comes after the handshake, or just as an end: no server of ours, but no proof of it."""
+    tls, other = make_tls(), make_tls().secrets
+    s = tls.secrets
+    async with serve(backend, tls=tls.server_context(tmp_path)) as endpoint:
+        async with upstream(
+            endpoint, Secrets(s.token, s.report, s.server_cert, other.client_cert, other.client_key)
+        ) as connection:
+            with pytest.raises(UpstreamError):
+                await ask(connection)
+        async with upstream(endpoint, Secrets(s.token, s.report, s.server_cert)) as connection:
+            with pytest.raises(UpstreamError):
+                await ask(connection)
+    assert backend.requests == 0
+
+
+async def test_a_server_without_tls_is_not_believed(backend):
+    async with serve(backend) as endpoint, upstream(endpoint, make_tls().secrets) as connection:
+        with pytest.raises(UpstreamUnsafe):
+            await ask(connection)
+    assert backend.requests == 0
+
+
+async def test_a_tls_server_that_hangs_up_may_still_come():
+    async def hang_up(_, writer):
+        writer.close()
+
+    server = await asyncio.start_server(hang_up, "127.0.0.1", 0)
+    endpoint = Endpoint(host="127.0.0.1", port=server.sockets[0].getsockname()[1])
+    async with server, upstream(endpoint, make_tls().secrets) as connection:
+        with pytest.raises(UpstreamError) as caught:
+            await ask(connection)
+        assert not isinstance(caught.value, UpstreamUnsafe)
+
+
+@pytest.mark.parametrize(
+    ("error", "distrust"),
+    [
+        (ssl.SSLCertVerificationError("x"), True),
+        (ssl.SSLError("wrong version"), True),
+        (ssl.SSLEOFError("x"), False),
+        (ssl.SSLZeroReturnError("x"), False),
+        (ConnectionResetError("x"), False),
+    ],
+)
+async def test_a_broken_line_is_no_impostor(error, distrust):
+    with pytest.raises(UpstreamError) as caught, _edge():
+        raise OSError from error
+    assert isinstance(caught.value, UpstreamUnsafe) is distrust
+
+
+async def test_long_work_has_no_deadline(backend):
+    """A kernel may take hours to answer, an upload days."""
+    async with upstream(Endpoint(host="h", port=1)) as connection:
+        timeout = connection._session().timeout
+        assert (timeout.total, timeout.sock_read) == (None, None)
+
+
+# -- through ssh ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("secured", [True, False])
+async def test_through_a_forward(backend, tmp_path, short_dir, secured):
+    tls = make_tls() if secured else None
+    path, asked = short_dir / "f", []
+    async with serve(backend, tls=tls.server_context(tmp_path) if tls else None) as endpoint:
+
+        async def copy(reader, writer):
+            while data := await reader.read(65536):
+                writer.write(data)
+                await writer.drain()
+            writer.close()
+
+        async def forward(reader, writer):
+            far_reader, far_writer = await asyncio.open_connection(endpoint.host, endpoint.port)
+            await asyncio.gather(copy(reader, far_writer), copy(far_reader, writer), return_exceptions=True)
+
+        async def open_forward(user, host, port):
+            asked.append((user, host, port))
+            return path
+
+        secrets = tls.secrets if tls else PLAIN
+        far = Endpoint(host="node-7", port=1234)
+        async with await asyncio.start_unix_server(forward, path):
+            async with upstream(far, secrets, open_forward, via_ssh=True) as connection:
+                assert (await ask(connection))[0] == 200
+                await asyncio.sleep(0)
+            await asyncio.sleep(0.1)
+        assert asked == [("alice", "node-7", 1234)]
+
+
+async def test_no_way_through_ssh():
+    async def open_forward(user, host, port):
+        raise ConnectFailed("no login node")
+
+    far = Endpoint(host="node-7", port=1234)
+    async with upstream(far, PLAIN, open_forward, via_ssh=True) as connection:
+        with pytest.raises(UpstreamError, match="no login node"):
+            await ask(connection)
+    async with upstream(far, PLAIN, None, via_ssh=True) as connection:
+        with pytest.raises(UpstreamError):
+            await ask(connection)
+
+
+# -- all upstreams -------------------------------------------------------------------------------------------
+
+
+async def test_one_upstream_per_route(backend):
+    keeper = TaskKeeper()
+    upstreams = Upstreams(keeper)
+    one = Endpoint(host="a", port=1)
+    first = upstreams.get(route(one))
+    assert upstreams.get(route(one)) is first
+    assert upstreams.get(route(one, Secrets("other", "x"))) is not first
+    second = upstreams.get(Route("alice", "a2", one, PLAIN))
+    assert second is not first
+    assert upstreams.get(Route("bob", "a2", one, PLAIN)) is not second
+    upstreams.drop("alice")
+    assert upstreams.get(Route("alice", "a2", one, PLAIN)) is not second
+    await upstreams.close()
+    await keeper.close()
+
+
+async def test_nothing_is_made_before_it_is_needed():
+    """A hundred idle servers cost next to nothing."""
+    keeper, secrets = TaskKeeper(), make_tls().secrets
+    upstreams = Upstreams(keeper)
+    tracemalloc.start()
+    for n in range(100):
+        upstreams.get(Route(f"u{n}", "a", Endpoint(host="h", port=1), secrets))
+    used, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert used < 100_000
+    await upstreams.close()

@@ -1,0 +1,139 @@
+"""Hub Control Panel, history, front door."""
+
+from __future__ import annotations
+
+import pytest
+
+from minihub.servers import explain
+from minihub.servers.model import State
+from minihub.servers.service import SchedulerHealth
+from tests.web.fakes import NOW, make_attempt
+
+
+async def home(browser):
+    return await (await browser.get("/hub/home")).text()
+
+
+async def test_without_a_server_it_offers_to_start_one(browser):
+    page = await home(browser.log_in())
+
+    assert "You have no server." in page
+    assert 'id="start" href="/hub/spawn"' in page
+    assert "Servers that have ended will be listed here." in page
+    assert 'id="stop"' not in page
+
+
+async def test_a_running_server_shows_what_it_is_and_how_long_it_has(browser):
+    browser.log_in().world.servers.attempts["ada"] = make_attempt(State.READY)
+    page = await home(browser)
+
+    for words in (
+        "4242",
+        "node7",
+        "2 cores · 4 GB · 3 h",
+        "def-ada",
+        "JupyterLab",
+        "2 h 01 min",
+        "As Slurm said 3 s ago.",
+    ):
+        assert words in page
+    assert 'id="open" href="/user/ada/lab"' in page
+    assert 'id="stop"' in page
+    assert f'data-until="{NOW + 7260}"' in page
+
+
+@pytest.mark.parametrize("state", [State.SUBMITTING, State.QUEUED, State.STARTING])
+async def test_a_waiting_server_can_be_watched_and_cancelled(browser, state):
+    browser.log_in().world.servers.attempts["ada"] = make_attempt(state)
+    page = await home(browser)
+
+    assert 'id="progress" href="/hub/spawn-pending/ada"' in page
+    assert 'action="/hub/stop"' in page
+    assert 'id="open"' not in page
+
+
+async def test_a_failure_is_explained_with_its_log(make_browser):
+    urls = {"help_url": "https://help.example", "status_page_url": "https://status.example"}
+    browser = (await make_browser({"hub": urls})).log_in()
+    queued = make_attempt(State.QUEUED)
+    failed = queued.with_(
+        state=State.FAILED, failure=explain.spawn_timeout(queued, 300), log_tail="no <space> left"
+    )
+    browser.world.servers.attempts["ada"] = failed
+    page = await home(browser)
+
+    for words in (
+        "Spawn failed: Timeout",
+        "Other jobs with a higher priority are ahead in the queue.",
+        "What to do:",
+        "https://help.example",
+        "https://status.example",
+        "no &lt;space&gt; left",
+    ):
+        assert words in page
+    assert 'name="again" value="1"' in page
+
+
+async def test_a_scheduler_that_never_answered_is_named(browser):
+    browser.log_in().world.servers.scheduler_health = SchedulerHealth("slurm", None)
+
+    assert "Slurm has not answered yet." in await home(browser)
+
+
+@pytest.mark.parametrize(
+    ("state", "target"),
+    [
+        (None, "/hub/spawn"),
+        (State.STOPPED, "/hub/spawn"),
+        (State.READY, "/user/ada/lab"),
+        (State.QUEUED, "/hub/spawn-pending/ada"),
+        (State.STOPPING, "/hub/spawn-pending/ada"),
+        (State.FAILED, "/hub/home"),
+    ],
+)
+async def test_the_front_door_leads_where_a_user_wants_to_be(browser, state, target):
+    if state:
+        browser.world.servers.attempts["ada"] = make_attempt(state)
+
+    assert (await browser.log_in().get("/hub/")).headers["Location"] == target
+
+
+async def test_history_is_only_ones_own_and_comes_in_pages(browser):
+    servers = browser.log_in().world.servers
+    servers.past = [make_attempt(State.STOPPED, job_id=f"job-{n}-") for n in range(30)]
+    servers.past.append(make_attempt(State.STOPPED, "bob", job_id="bobs-job"))
+    first = await (await browser.get("/hub/history")).text()
+    second = await (await browser.get("/hub/history?page=2")).text()
+
+    assert "job-24-" in first
+    assert "job-25-" not in first
+    assert "Stopped by you." in first
+    assert 'href="/hub/history?page=2"' in first
+    assert "job-25-" in second
+    assert 'rel="next"' not in second
+    assert "bobs-job" not in first + second
+
+
+@pytest.mark.parametrize("number", ["0", "-1", "x", "9999999999", "٣"])
+async def test_a_page_that_is_none_is_not_found(browser, number):
+    assert (await browser.log_in().get(f"/hub/history?page={number}")).status == 404
+
+
+async def test_health_needs_no_login(browser):
+    answer = await browser.get("/hub/health")
+
+    assert (answer.status, await answer.text()) == (200, "ok\n")
+
+
+async def test_recent_servers_are_listed_without_the_live_one(browser):
+    servers = browser.log_in().world.servers
+    servers.attempts["ada"] = make_attempt(State.READY, job_id="live-job")
+    servers.past = [
+        servers.attempts["ada"],
+        *(make_attempt(State.STOPPED, job_id=f"job-{n}-") for n in range(9)),
+    ]
+    table = (await home(browser)).split("<table>")[1]
+
+    assert "live-job" not in table
+    assert "job-4-" in table
+    assert "job-5-" not in table
