@@ -129,5 +129,3 @@ def _cure_login(bench: Bench, *, service: bool) -> str:
         f"(the group that {account} is in, the hub's address, AllowUsers/AllowGroups); check that both clocks agree.\n"
         "sshd's log there says why it refuses."
     )
-
-

@@ -11,6 +11,7 @@ import ctypes
 import errno
 import json
 import os
+import pwd
 import re
 import select
 import signal
@@ -175,11 +176,25 @@ def fill_in(text: str, spec: Dict[str, Any]) -> str:
     return os.path.expanduser(text.replace("{home}", home).replace("{user}", spec["user"]))
 
 
+def login_shell() -> str:
+    """The user's login shell; "" where there is none that works."""
+    try:
+        shell = pwd.getpwuid(os.getuid()).pw_shell
+    except KeyError:
+        return ""
+    usable = os.path.basename(shell) not in ("nologin", "false") and os.access(shell, os.X_OK)
+    return shell if usable else ""
+
+
 def build_environment(spec: Dict[str, Any], runtime: str) -> Dict[str, str]:
     """The environment of Jupyter and of all its kernels and terminals: no secret in it."""
     environment = {k: v for k, v in os.environ.items() if k not in UNWANTED}
     if spec["rescue"]:
         environment = {k: v for k, v in environment.items() if k not in UNWANTED_IN_RESCUE}
+    # The hub submits with an environment of its own making; without this, terminals would run plain sh.
+    shell = login_shell()
+    if shell:
+        environment.setdefault("SHELL", shell)
     environment.update(spec["env"])
     if spec["rescue"]:
         own = os.path.join(runtime, "rescue")

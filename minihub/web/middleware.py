@@ -100,6 +100,7 @@ async def add_headers(request: web.Request, response: web.StreamResponse) -> Non
     for name, value in SECURITY_HEADERS.items():
         headers.setdefault(name, value)
     headers.setdefault("Cache-Control", "no-store")
+    headers[hdrs.SERVER] = "minihub"
     if REQUEST_ID in request:
         headers["X-Request-ID"] = request[REQUEST_ID]
     settings = request.app[DEPS].settings

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import contextlib
 import pwd
-import re
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import pytest_asyncio
-from playwright.async_api import Browser, BrowserContext, Page, async_playwright
+from playwright.async_api import Browser, BrowserContext, Page, async_playwright, expect
 
 from tests.cluster.conftest import Cluster, cluster  # noqa: F401 - the fixture
-from tests.e2e.kit import ROOT, Hub, cancel_jobs, cluster_settings, new_hub
+from tests.e2e.browsing import pictures_of
+from tests.e2e.kit import Hub, cancel_jobs, cluster_settings, new_hub
 
 CHROMIUM = "/usr/bin/chromium"
 CHROMIUM_ARGS = [
@@ -26,7 +26,6 @@ CHROMIUM_ARGS = [
     "--disable-component-update",
     "--disable-sync",
 ]
-PICTURES = ROOT / "screenshots"
 
 StartHub = Callable[..., contextlib.AbstractContextManager[Hub]]
 
@@ -41,6 +40,7 @@ def pytest_runtest_makereport(item, call):
     if call.when == "setup":
         item.stash[_STARTS] = {id(hub): len(hub.log) for hub in _hubs}
     if report.failed:
+        item.stash[_FAILED] = True
         starts = item.stash.get(_STARTS, {})
         for hub in _hubs:
             if said := hub.log[starts.get(id(hub), 0) :][-8000:]:
@@ -48,6 +48,7 @@ def pytest_runtest_makereport(item, call):
     return report
 
 
+_FAILED: pytest.StashKey[bool] = pytest.StashKey()
 _STARTS: pytest.StashKey[dict[int, int]] = pytest.StashKey()
 
 
@@ -98,6 +99,7 @@ def hub(make_hub: StartHub) -> Iterator[Hub]:
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def browser() -> AsyncIterator[Browser]:
     """Debian's Chromium."""
+    expect.set_options(timeout=30_000)
     async with async_playwright() as playwright:
         browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=CHROMIUM_ARGS)
         yield browser
@@ -111,13 +113,9 @@ async def context(browser: Browser, request: pytest.FixtureRequest) -> AsyncIter
         ignore_https_errors=True, viewport={"width": 1280, "height": 800}, locale="en-CA"
     )
     context.set_default_timeout(30_000)
-    failed_before = request.session.testsfailed
     yield context
-    if request.session.testsfailed > failed_before or getattr(request.node, "failed", False):
-        PICTURES.mkdir(exist_ok=True)
-        for number, page in enumerate(context.pages):
-            name = re.sub(r"\W+", "-", request.node.name)
-            await page.screenshot(path=PICTURES / f"failed-{name}-{number}.png")
+    if request.node.stash.get(_FAILED, False):
+        await pictures_of(context, request.node.name)
     await context.close()
 
 

@@ -301,7 +301,7 @@ class Person:
             assert answer.status == 303, text_of(await answer.text())
 
     async def xsrf(self) -> str:
-        return xsrf_of((await self.get("/hub/home"))[1])
+        return xsrf_of((await self.get("/hub/token"))[1])
 
     async def post(self, path: str, **form: str) -> tuple[int, str, str]:
         """Send a form of ours; returns status, Location and text."""

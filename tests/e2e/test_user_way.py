@@ -8,7 +8,7 @@ import re
 import pytest
 from playwright.async_api import Page, expect
 
-from tests.e2e.conftest import PICTURES
+from tests.e2e.browsing import menu, take
 from tests.e2e.kit import fresh_home, jobs, slurm, until, visitor
 
 pytestmark = [pytest.mark.cluster, pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
@@ -22,14 +22,7 @@ class Album:
 
     async def take(self, page: Page, name: str) -> None:
         self.count += 1
-        PICTURES.mkdir(exist_ok=True)
-        await page.screenshot(path=PICTURES / f"way-{self.count:02d}-{name}.png")
-
-
-async def menu(page: Page, item: str) -> None:
-    """Choose from Jupyter's File menu; it holds hidden twins of some items."""
-    await page.locator(".lm-MenuBar-item:visible", has_text=re.compile(r"^File$")).click()
-    await page.locator(".lm-Menu-item:not(.lm-mod-hidden):visible", has_text=item).click()
+        await take(page, f"way-{self.count:02d}-{name}")
 
 
 async def fill(page: Page, **fields: str) -> None:
@@ -137,6 +130,7 @@ async def test_in_and_out(hub, page, passwords):
     await menu(page, "New Launcher")
     await page.locator(".jp-LauncherCard:visible", has_text="Terminal").first.click()
     await terminal.type(page, "echo job-$SLURM_JOB_ID-$((6*7))", f"job-{job.id}-42")
+    await terminal.type(page, "echo shell:${BASH_VERSION:+bash}:$((6*7))", "shell:bash:42")
     await album.take(page, "terminal-in-lab")
 
     # Hub Control Panel, in a tab of its own; stop there.

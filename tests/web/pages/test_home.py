@@ -123,3 +123,17 @@ async def test_health_needs_no_login(browser):
     answer = await browser.get("/hub/health")
 
     assert (answer.status, await answer.text()) == (200, "ok\n")
+
+
+async def test_recent_servers_are_listed_without_the_live_one(browser):
+    servers = browser.log_in().world.servers
+    servers.attempts["ada"] = make_attempt(State.READY, job_id="live-job")
+    servers.past = [
+        servers.attempts["ada"],
+        *(make_attempt(State.STOPPED, job_id=f"job-{n}-") for n in range(9)),
+    ]
+    table = (await home(browser)).split("<table>")[1]
+
+    assert "live-job" not in table
+    assert "job-4-" in table
+    assert "job-5-" not in table

@@ -1,0 +1,53 @@
+"""The command line of scripts/bench."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import time
+from collections.abc import Callable
+
+from . import boot, burst, figures, idle, login, start
+from .bare import clean_notes
+from .figures import Section
+from .site import Site, prepare
+
+ORDER = ("boot", "login", "idle", "burst", "start")
+
+
+def main(arguments: list[str]) -> int:
+    """Measure what is asked for, inside the cluster; return the exit status."""
+    parser = argparse.ArgumentParser(
+        prog="bench", description="Measures the hub on the test cluster, beside bare Slurm."
+    )
+    parser.add_argument("what", choices=[*ORDER, "stop", "rpcs", "memory", "all"], help="which numbers")
+    parser.add_argument("--pairs", type=int, default=30, help="pairs of starts (default: %(default)s)")
+    parser.add_argument("--pulls", type=int, default=10, help="pairs of starts with pull")
+    parser.add_argument("--rounds", type=int, default=5, help="rounds of 16 at once")
+    parser.add_argument("--window", type=float, default=60.0, help="seconds of each idle window")
+    parser.add_argument("--write", action="store_true", help="put the figures into BENCHMARKS.md")
+    options = parser.parse_args(arguments)
+    name = os.environ["MINIHUB_CLUSTER_NAME"]
+    site = prepare(name)
+    measures: dict[str, Callable[[Site], Section]] = {
+        "boot": boot.measure,
+        "login": login.measure,
+        "idle": lambda s: idle.measure(s, window_s=options.window),
+        "burst": lambda s: burst.measure(s, rounds=options.rounds),
+        "start": lambda s: start.measure(s, pairs=options.pairs, pulls=options.pulls),
+    }
+    alias = {"stop": "start", "rpcs": "idle", "memory": "idle"}
+    wanted = ORDER if options.what == "all" else (alias.get(options.what, options.what),)
+    began = time.monotonic()
+    met = True
+    for what in wanted:
+        print(f"{what} (load average {os.getloadavg()[0]:.1f})", flush=True)
+        section = measures[what](site)
+        met = met and all(verdict[-1] for verdict in section.verdicts)
+        if options.write:
+            figures.write(section)
+        else:
+            print(section.text(), flush=True)
+    clean_notes(site)
+    print(f"measured in {time.monotonic() - began:.0f} s")
+    return 0 if met else 1

@@ -1,0 +1,205 @@
+"""The wait: cancelled, timed out, died; what the page says then."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import signal
+
+import pytest
+from playwright.async_api import Page, expect
+
+from tests.e2e.browsing import log_in, take
+from tests.e2e.kit import (
+    busy_cluster,
+    cluster_settings,
+    final_state,
+    jobs,
+    merge,
+    person,
+    signal_daemon,
+    slurm,
+    text_of,
+    until,
+)
+
+pytestmark = [pytest.mark.cluster, pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
+
+HELP, STATUS = "https://help.example/jupyter", "https://status.example/"
+PROLOGUE = """\
+if [ "$USER" = carol ]; then echo boom >&2; exit 3; fi
+if [ "$USER" = bob ]; then echo "waiting for a slow file system"; sleep 600; fi
+"""
+
+
+@pytest.fixture(scope="module")
+def hasty(make_hub):
+    """A hub with little patience, where two users' Jupyter never comes up."""
+    with make_hub(
+        hub={"help_url": HELP, "status_page_url": STATUS},
+        servers={"spawn_timeout_s": 6, "start_timeout_s": 3},
+        jupyter={"prologue": PROLOGUE},
+    ) as hub:
+        yield hub.start()
+
+
+@pytest.fixture
+def full():
+    with busy_cluster() as held:
+        yield held
+
+
+async def start(page: Page, **fields: str) -> None:
+    await expect(page.locator("#start")).to_be_visible()
+    for name, value in fields.items():
+        await page.locator(f"[name={name}]").fill(value)
+    await page.locator("#start").click()
+
+
+async def test_cancel_while_queued(hub, page, passwords, full):
+    await log_in(page, hub, "alice", passwords)
+    await start(page)
+    wait = page.locator("#wait")
+    await expect(wait).to_contain_text("PENDING (Resources)")
+    await expect(page.locator("#wait progress")).to_have_attribute("value", "20")
+    await take(page, "waiting-for-resources")
+    [job] = jobs(hub, "alice")
+    assert job.state == "PENDING"
+    await expect(page.locator("#job-id")).to_have_text(job.id)
+    await page.locator("#cancel").click()
+    await page.wait_for_url(re.compile("/hub/home"))
+    await expect(page.locator("main")).to_contain_text("Stopped by you.")
+    assert jobs(hub, "alice") == []
+    await until(lambda: final_state(job.id).startswith("CANCELLED"), "sacct says cancelled")
+
+
+async def test_spawn_timeout(hasty, page, passwords, full):
+    await log_in(page, hasty, "alice", passwords)
+    await start(page)
+    await expect(page.locator("#job-id")).to_have_text(re.compile(r"\d+"))
+    [job] = jobs(hasty, "alice")
+    await expect(page.locator("#failure-message")).to_have_text("Spawn failed: Timeout")
+    await take(page, "spawn-timeout")
+    await expect(page.locator("#failure-reason")).to_contain_text("did not start within 6 s")
+    # Slurm's own reason, in plain words.
+    await expect(page.locator("#failure-reason")).to_contain_text(re.compile("resources|Resources"))
+    await expect(page.locator("#failure-advice")).to_contain_text("Ask for less time")
+    await expect(page.locator(f".failure a[href='{HELP}']")).to_be_visible()
+    await expect(page.locator(f".failure a[href='{STATUS}']")).to_be_visible()
+    assert jobs(hasty, "alice") == [], "the job is cancelled"
+    await until(lambda: final_state(job.id).startswith("CANCELLED"), "sacct says cancelled")
+    # From here one can try again, with other options.
+    await page.locator("#change").click()
+    await expect(page.locator("#start")).to_be_enabled()
+
+
+async def test_jupyter_never_comes_up(hasty, page, passwords):
+    await log_in(page, hasty, "bob", passwords)
+    await start(page)
+    await expect(page.locator("#failure-message")).to_have_text("Jupyter did not come up in time.")
+    await take(page, "start-timeout")
+    await expect(page.locator(".log pre")).to_contain_text("waiting for a slow file system")
+    await expect(page.locator("#failure-advice")).to_contain_text("rescue")
+    await until(lambda: jobs(hasty, "bob") == [], "the job is cancelled")
+
+
+async def test_the_job_dies_while_starting(hasty, page, passwords):
+    await log_in(page, hasty, "carol", passwords)
+    await start(page)
+    await expect(page.locator("#failure-message")).to_have_text("The job ended before Jupyter was ready.")
+    await take(page, "died")
+    await expect(page.locator("#failure-reason")).to_contain_text("exit status 3")
+    await expect(page.locator(".log pre")).to_contain_text("boom")
+    assert jobs(hasty, "carol") == []
+
+
+async def test_wrong_options_are_told_beside_their_fields(hub, page, passwords):
+    await log_in(page, hub, "alice", passwords)
+    await expect(page.locator("#start")).to_be_visible()
+    # As somebody's script or an old tab would send it: past the browser's own checks.
+    await page.locator("#options").evaluate("form => { form.noValidate = true; }")
+    for name, value in {"time_hours": "99", "cores": "many", "memory_mb": "1"}.items():
+        place = page.locator(f"[name={name}]")
+        await place.evaluate("e => { e.type = 'text'; }")
+        await place.fill(value)
+    await page.locator("#start").click()
+    await expect(page.locator("#time_hours-error")).to_be_visible()
+    await take(page, "wrong-options")
+    for name in ("time_hours", "cores", "memory_mb"):
+        assert await page.locator(f"#{name}-error").inner_text(), name
+        assert await page.locator(f"[name={name}]").get_attribute("aria-invalid") == "true"
+    assert await page.locator("[name=time_hours]").input_value() == "99", "nothing typed is lost"
+    assert jobs(hub, "alice") == []
+
+
+async def test_limits_of_slurm_are_told_beside_their_fields(hub, passwords):
+    """rrg-prof2 allows 4 hours, the partition 8."""
+    async with person(hub, "alice", passwords["alice"]) as alice:
+        status, _, page = await alice.post("/hub/spawn", account="rrg-prof2", time_hours="6", interface="lab")
+        assert status == 400
+        assert re.search(r'id="time_hours-error">[^<]*4', page), text_of(page)
+        status, _, page = await alice.post("/hub/spawn", account="def-prof3", time_hours="1")
+        assert status == 400
+        assert 'id="account-error"' in page, text_of(page)
+        status, _, page = await alice.post("/hub/spawn", gpu_type="a100", gpu_count="2")
+        assert status == 400
+        assert 'id="gpu_count-error"' in page, text_of(page)
+    assert jobs(hub, "alice") == []
+
+
+async def test_nobody_without_an_account(hub, page, passwords):
+    await log_in(page, hub, "dave", passwords)
+    await expect(page.locator("#problem")).to_contain_text("account")
+    await take(page, "no-account")
+    await expect(page.locator("#start")).to_be_disabled()
+    async with person(hub, "dave", passwords["dave"]) as dave:
+        status, _, text = await dave.post("/hub/spawn", time_hours="1")
+        assert status in (400, 403, 409), text_of(text)
+    assert jobs(hub, "dave") == []
+
+
+@contextlib.contextmanager
+def silent_controller():
+    """slurmctld takes connections and says nothing."""
+    signal_daemon("slurmctld", signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        signal_daemon("slurmctld", signal.SIGCONT)
+
+
+async def test_an_unresponsive_scheduler_is_named(make_hub, page, passwords):
+    with make_hub(
+        slurm={"command_timeout_s": 3, "listing_quiet_s": 1}, hub={"status_page_url": STATUS}
+    ) as hub:
+        hub.start()
+        async with person(hub, "alice", passwords["alice"]) as alice:
+            await alice.start_and_wait(time_hours="0.5")
+            kernel = await alice.new_kernel()
+            await log_in(page, hub, "bob", passwords)
+            with silent_controller():
+                await page.goto(f"{hub.url}/hub/home")
+                await until_reload(page, "#outage")
+                await expect(page.locator("#outage")).to_contain_text("Slurm has not answered since")
+                await take(page, "scheduler-silent")
+                # Who has a server does not notice.
+                assert (await alice.run_cell("print(6*7)", kernel)).strip() == "42"
+                assert (await alice.server())["state"] == "ready"
+                # Nothing new is begun, and the page says why.
+                async with person(hub, "bob", passwords["bob"]) as bob:
+                    status, _, text = await bob.post("/hub/spawn", time_hours="0.5")
+                    assert status == 503, text_of(text)
+                    assert "Slurm" in text or "scheduler" in text
+            await until_reload(page, "#outage", gone=True)
+            assert (await alice.server())["state"] == "ready"
+    await until(lambda: slurm("squeue", "-h", "-u", "alice,bob") == "", "nothing is left")
+
+
+async def until_reload(page: Page, selector: str, *, gone: bool = False) -> None:
+    """Reload until the page has it, or has it no more."""
+    for _ in range(60):
+        if (await page.locator(selector).count() == 0) is gone:
+            return
+        await page.wait_for_timeout(250)
+        await page.reload()
+    raise AssertionError(f"{selector}: {await page.locator('body').inner_text()}")
