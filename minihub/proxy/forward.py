@@ -13,18 +13,11 @@ from aiohttp.http_exceptions import HttpProcessingError
 from multidict import CIMultiDict
 
 from minihub.auth.model import Identity, Principal
+from minihub.auth.request import find_client, values
 from minihub.config import Settings
 from minihub.errors import UpstreamError, UpstreamUnsafe
 from minihub.proxy import gate
-from minihub.proxy.headers import (
-    Client,
-    Pairs,
-    build_inbound,
-    build_outbound,
-    parse_networks,
-    resolve_client,
-    values,
-)
+from minihub.proxy.headers import build_inbound, build_outbound
 from minihub.proxy.live import Ending, Live, LiveConnections
 from minihub.proxy.upstream import HandshakeRefused, Upstream, Upstreams
 from minihub.proxy.websocket import CLOSE_TIMEOUT_S, bridge
@@ -156,9 +149,8 @@ class ReverseProxy:
         """
         self._servers = servers
         self._identity = identity
+        self._hub = settings.hub
         self._base_path = settings.hub.base_path
-        self._public_url = settings.hub.public_url
-        self._trusted = parse_networks(settings.hub.trusted_proxies)
         self._upstreams = upstreams
         self._pages = pages
         self._do_logout = do_logout
@@ -199,7 +191,8 @@ class ReverseProxy:
     async def handle(self, request: web.Request) -> web.StreamResponse:
         """Answer one request under /user/."""
         pairs = tuple(request.headers.items())
-        head = gate.Head(request.method, request.raw_path, pairs, self._client(request, pairs))
+        client = find_client(pairs, request.remote or "", request.scheme, self._hub)
+        head = gate.Head(request.method, request.raw_path, pairs, client)
         name = self._login_cookie(secure=head.client.scheme == "https")
         knock = gate.read(head, base_path=self._base_path, login_cookie=name)
         if isinstance(knock, gate.Refuse):
@@ -241,13 +234,6 @@ class ReverseProxy:
         if knock.is_navigation:
             return await self._pages.refused(request, refusal.status, refusal.kind)
         return _refusal(refusal.status, refusal.kind)
-
-    def _client(self, request: web.Request, pairs: Pairs) -> Client:
-        client = resolve_client(pairs, request.remote or "", request.scheme, self._trusted)
-        if not self._public_url:
-            return client
-        scheme, _, rest = self._public_url.partition("://")
-        return Client(client.address, scheme, rest.partition("/")[0])
 
     async def _who(self, knock: gate.Knock) -> tuple[Principal | None, str]:
         """Who knocks, and the cookie by which we know ("" for a token). A valid cookie wins."""
