@@ -90,7 +90,7 @@ class Manager:
         self._users = users
         self._clock = clock
         self._prepare = prepare
-        self._routes: dict[str, Route] = {}
+        self._routes: dict[str, tuple[str, float | None, Route]] = {}
         self._activity: dict[str, float] = {}
 
     async def adopt_all(self) -> None:
@@ -113,11 +113,13 @@ class Manager:
         attempt = self._registry.get(user)
         if attempt is None or attempt.state is not State.READY:
             return None
-        route = self._routes.get(user)
-        if route is None or route.attempt_id != attempt.id:
-            route = self._supervisor.build_route(attempt)
-            if route is not None:
-                self._routes[user] = route
+        known = self._routes.get(user)
+        # A requeued job becomes READY again elsewhere: same attempt, another moment.
+        if known is not None and known[:2] == (attempt.id, attempt.ready_at):
+            return known[2]
+        route = self._supervisor.build_route(attempt)
+        if route is not None:
+            self._routes[user] = (attempt.id, attempt.ready_at, route)
         return route
 
     def touch(self, user: str) -> None:
