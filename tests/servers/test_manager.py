@@ -396,6 +396,7 @@ async def test_a_listing_that_hides_jobs_declares_nobody_gone(hub):
 
 async def test_a_requeued_job_gets_a_new_route(hub):
     attempt = await hub.ready()
+    assert hub.manager.route("ada").endpoint.host == "n1"
     hub.scheduler.change(attempt.job_id, JobPhase.WAITING, "PENDING", node=None)
     await hub.listing.look()
     assert hub.manager.route("ada") is None
