@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 
-
 from minihub.checks.bench import Bench
 from minihub.checks.model import CheckFailed, Found
 from minihub.errors import ConnectFailed, HostKeyMismatch, TransportError
@@ -16,7 +15,7 @@ TAIL_NO_SUCH_FILE = 1
 
 
 async def login_nodes(bench: Bench) -> Found:
-    """sshd's port of at least one login node takes connections."""
+    """The ssh port of at least one login node takes connections."""
     up: list[str] = []
     down: list[str] = []
     for node in _nodes(bench):

@@ -90,7 +90,7 @@ class Manager:
         self._users = users
         self._clock = clock
         self._prepare = prepare
-        self._routes: dict[str, Route] = {}
+        self._routes: dict[str, tuple[str, float | None, Route]] = {}
         self._activity: dict[str, float] = {}
 
     async def adopt_all(self) -> None:
@@ -113,11 +113,13 @@ class Manager:
         attempt = self._registry.get(user)
         if attempt is None or attempt.state is not State.READY:
             return None
-        route = self._routes.get(user)
-        if route is None or route.attempt_id != attempt.id:
-            route = self._supervisor.build_route(attempt)
-            if route is not None:
-                self._routes[user] = route
+        known = self._routes.get(user)
+        # A requeued job becomes READY again elsewhere: same attempt, another moment.
+        if known is not None and known[:2] == (attempt.id, attempt.ready_at):
+            return known[2]
+        route = self._supervisor.build_route(attempt)
+        if route is not None:
+            self._routes[user] = (attempt.id, attempt.ready_at, route)
         return route
 
     def touch(self, user: str) -> None:
@@ -179,7 +181,7 @@ class Manager:
     async def estimate(self, user: str, raw: Mapping[str, Any]) -> Estimate:
         """When such a server would start."""
         options = await self._checked(user, raw)
-        request = self._request(
+        request = build_request(
             user,
             build_tag(self._hub_id, "0" * 12),
             options,
@@ -215,7 +217,7 @@ class Manager:
             deadline=now + self._settings.servers.spawn_timeout_s,
             log_path=prepared.log_path,
         )
-        begun = await self._supervisor.begin(attempt, self._request(user, tag, options, prepared))
+        begun = await self._supervisor.begin(attempt, build_request(user, tag, options, prepared))
         if begun.id != attempt.id:
             return begun, False
         log.info("%s: start wanted by %s", user, by)
@@ -227,24 +229,6 @@ class Manager:
             await self._users.set_last_options(user, asdict(options))
         except HubError as error:
             log.warning("%s: the choice of options could not be remembered: %s", user, error)
-
-    def _request(self, user: str, tag: str, options: ServerOptions, prepared: Prepared) -> JobRequest:
-        return JobRequest(
-            user=user,
-            home=prepared.home,
-            tag=tag,
-            script=prepared.script,
-            time_limit=timedelta(hours=options.time_hours),
-            cores=options.cores,
-            memory_mib=options.memory_mb,
-            account=options.account,
-            qos=options.qos,
-            partition=options.partition,
-            reservation=options.reservation,
-            gpu_type=options.gpu_type,
-            gpu_count=options.gpu_count,
-            log_path=prepared.log_path or "/dev/null",
-        )
 
     async def stop(self, user: str, cause: StopCause, *, by: str) -> Attempt | None:
         """Want the end of `user`'s server."""
@@ -289,6 +273,26 @@ class Manager:
                 if event.ready or event.failed or event.stopped:
                     return
                 await watch.wait(_PROGRESS_LOOK_S)
+
+
+def build_request(user: str, tag: str, options: ServerOptions, prepared: Prepared) -> JobRequest:
+    """What the scheduler is asked for."""
+    return JobRequest(
+        user=user,
+        home=prepared.home,
+        tag=tag,
+        script=prepared.script,
+        time_limit=timedelta(hours=options.time_hours),
+        cores=options.cores,
+        memory_mib=options.memory_mb,
+        account=options.account,
+        qos=options.qos,
+        partition=options.partition,
+        reservation=options.reservation,
+        gpu_type=options.gpu_type,
+        gpu_count=options.gpu_count,
+        log_path=prepared.log_path or "/dev/null",
+    )
 
 
 _NO_SECRETS = Secrets("", "")
