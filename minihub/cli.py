@@ -71,7 +71,7 @@ def _build_parser() -> argparse.ArgumentParser:
     ca.add_argument("--group", default="minihub-users", help="Unix group of the hub's users")
     ca.set_defaults(run=_ca)
 
-    _add_tokens(commands)
+    token_actions = _add_tokens(commands)
 
     verify = commands.add_parser(
         "verify", help="log in, run a notebook cell, log out; the password comes on stdin"
@@ -83,14 +83,14 @@ def _build_parser() -> argparse.ArgumentParser:
     )
     verify.set_defaults(run=_verify)
     # After the command too: `minihub serve --config FILE` is what people type.
-    for command in commands.choices.values():
+    for command in (*commands.choices.values(), *token_actions.choices.values()):
         command.add_argument(
             "--config", type=Path, metavar="FILE", default=argparse.SUPPRESS, help=argparse.SUPPRESS
         )
     return parser
 
 
-def _add_tokens(commands: Any) -> None:
+def _add_tokens(commands: Any) -> Any:
     tokens = commands.add_parser("tokens", help="API tokens: create, list, revoke (on the hub's machine)")
     actions = tokens.add_subparsers(title="actions", metavar="ACTION", required=True)
     create = actions.add_parser("create", help="make a token; it is shown this once")
@@ -108,6 +108,7 @@ def _add_tokens(commands: Any) -> None:
     revoke.add_argument("--user", required=True, help="whose token it is")
     revoke.add_argument("id", help="as `list` shows it")
     revoke.set_defaults(run=_tokens_revoke)
+    return actions
 
 
 # ---- serve ----------------------------------------------------------------------------------------------------------

@@ -38,6 +38,7 @@ class FakeServers:
         self.routes = {}
         self.attempts = {}
         self.touched = []
+        self.doubted = []
 
     def route(self, user):
         return self.routes.get(user)
@@ -47,6 +48,9 @@ class FakeServers:
 
     def touch(self, user):
         self.touched.append(user)
+
+    def doubt(self, user):
+        self.doubted.append(user)
 
 
 class FakeIdentity:
