@@ -228,14 +228,11 @@ def _verify(options: argparse.Namespace) -> int:
 def _tokens_create(options: argparse.Namespace) -> int:
     from minihub.tokens import create_token  # noqa: PLC0415
 
+    settings = _load(options)
+    state = _own_store(settings)
     lifetime_s = None if options.days is None else options.days * 86400
     scopes = options.scope or ["self"]
-    settings = _load(options)
-    print(
-        asyncio.run(
-            create_token(settings, _state_dir(settings), options.user, options.note, scopes, lifetime_s)
-        )
-    )
+    print(asyncio.run(create_token(settings, state, options.user, options.note, scopes, lifetime_s)))
     return 0
 
 
@@ -243,7 +240,7 @@ def _tokens_list(options: argparse.Namespace) -> int:
     from minihub.tokens import list_tokens  # noqa: PLC0415
 
     settings = _load(options)
-    for line in asyncio.run(list_tokens(settings, _state_dir(settings), options.user)):
+    for line in asyncio.run(list_tokens(settings, _own_store(settings), options.user)):
         print(line)
     return 0
 
@@ -252,8 +249,19 @@ def _tokens_revoke(options: argparse.Namespace) -> int:
     from minihub.tokens import revoke_token  # noqa: PLC0415
 
     settings = _load(options)
-    asyncio.run(revoke_token(settings, _state_dir(settings), options.user, options.id))
+    asyncio.run(revoke_token(settings, _own_store(settings), options.user, options.id))
     return 0
+
+
+def _own_store(settings: Settings) -> Path:
+    """The state directory; root becomes the hub's user, to whom it belongs."""
+    state = _state_dir(settings)
+    if os.geteuid() == 0:
+        from minihub.building import find_hub_user  # noqa: PLC0415
+        from minihub.helper.privileges import drop_to  # noqa: PLC0415
+
+        drop_to(find_hub_user(settings))
+    return state
 
 
 if __name__ == "__main__":
