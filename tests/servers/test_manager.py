@@ -451,6 +451,20 @@ async def test_the_loops_run_a_server_from_start_to_stop():
     await hub.supervisor.close()
 
 
+async def test_a_server_that_cannot_be_reached_is_looked_at_once_in_a_while(hub):
+    await hub.ready()
+    hub.supervisor.list_now.clear()
+    hub.manager.doubt("ada")
+    assert hub.supervisor.list_now.is_set()
+    hub.supervisor.list_now.clear()
+    hub.clock.advance(9)
+    hub.manager.doubt("ada")
+    assert not hub.supervisor.list_now.is_set()
+    hub.clock.advance(1)
+    hub.manager.doubt("ada")
+    assert hub.supervisor.list_now.is_set()
+
+
 async def test_listings_do_not_grow_with_servers(hub):
     for user in "abcdefgh":
         await hub.ready(user)

@@ -133,6 +133,9 @@ class FakeServers:
     def touch(self, user: str) -> None:
         return None
 
+    def doubt(self, user: str) -> None:
+        return None
+
     async def form(self, user: str, prefill: Mapping[str, Any] | None = None) -> OptionsForm:
         self.asked.append(("form", user, dict(prefill or {})))
         return replace(self.form_now, values={**self.form_now.values, **(prefill or {})})
