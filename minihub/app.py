@@ -7,7 +7,6 @@ import contextlib
 import logging
 import signal
 from collections.abc import AsyncIterator
-from functools import partial
 
 from aiohttp import web
 
@@ -38,7 +37,6 @@ from minihub.tasks import TaskKeeper
 from minihub.tls import load_front_tls
 from minihub.transports.base import Transport
 from minihub.web.app import build_app
-from minihub.web.cookies import login_cookie_name, own_cookie_names
 from minihub.web.deps import Deps
 from minihub.web.door import Door
 from minihub.web.urls import Urls
@@ -154,8 +152,6 @@ class _Hub:
             upstreams=self._upstreams,
             pages=door,
             do_logout=door.log_out,
-            login_cookie=partial(login_cookie_name, settings.hub.base_path),
-            own_cookies=own_cookie_names(settings.hub.base_path),
         )
         entrance.on_revoked(lambda _user, key: _close_login(door, key))
         self._app = build_app(_build_deps(ground, clock, store, self._manager, entrance), door)

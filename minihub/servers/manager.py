@@ -28,6 +28,7 @@ from minihub.store.rows import AttemptRow
 log = logging.getLogger(__name__)
 
 _OUTAGE_GRACE_S = 10
+_DOUBT_PAUSE_S = 10
 _PROGRESS_LOOK_S = 5.0
 
 
@@ -90,8 +91,9 @@ class Manager:
         self._users = users
         self._clock = clock
         self._prepare = prepare
-        self._routes: dict[str, Route] = {}
+        self._routes: dict[str, tuple[str, float | None, Route]] = {}
         self._activity: dict[str, float] = {}
+        self._doubted: dict[str, float] = {}
 
     async def adopt_all(self) -> None:
         """Take over what an earlier hub process left; before the first listing."""
@@ -113,16 +115,27 @@ class Manager:
         attempt = self._registry.get(user)
         if attempt is None or attempt.state is not State.READY:
             return None
-        route = self._routes.get(user)
-        if route is None or route.attempt_id != attempt.id:
-            route = self._supervisor.build_route(attempt)
-            if route is not None:
-                self._routes[user] = route
+        known = self._routes.get(user)
+        # A requeued job becomes READY again elsewhere: same attempt, another moment.
+        if known is not None and known[:2] == (attempt.id, attempt.ready_at):
+            return known[2]
+        route = self._supervisor.build_route(attempt)
+        if route is not None:
+            self._routes[user] = (attempt.id, attempt.ready_at, route)
         return route
 
     def touch(self, user: str) -> None:
         """Traffic passed to `user`'s server now."""
         self._activity[user] = self._clock.wall()
+
+    def doubt(self, user: str) -> None:
+        """`user`'s READY server could not be reached: perhaps its job has ended."""
+        now = self._clock.wall()
+        # An open Lab asks again and again; a server that is merely busy must not cost a listing each time.
+        if now - self._doubted.get(user, 0.0) >= _DOUBT_PAUSE_S:
+            self._doubted[user] = now
+            log.info("%s: the server cannot be reached; looking whether its job still runs", user)
+            self._supervisor.list_now.set()
 
     def last_activity(self, user: str) -> float | None:
         """Wall seconds of the last traffic to `user`'s server that this process saw."""

@@ -81,6 +81,10 @@ class Servers(Protocol):
         """Traffic passed to `user`'s server now. Cheap."""
         ...
 
+    def doubt(self, user: str) -> None:
+        """`user`'s READY server could not be reached: look soon whether its job still runs. Cheap."""
+        ...
+
     async def form(self, user: str, prefill: Mapping[str, Any] | None = None) -> OptionsForm:
         """What `user` may choose. Never raises for a silent scheduler: says it in `problem`."""
         ...

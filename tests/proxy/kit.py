@@ -24,11 +24,8 @@ from minihub.servers.model import Route, Secrets, ServerTls
 from minihub.tasks import TaskKeeper
 
 COOKIE = "minihub-login"
+TLS_COOKIE = "__Host-minihub"
 LANGUAGE = "minihub-language"
-
-
-def cookie_name(*, secure: bool) -> str:
-    return f"__Host-{COOKIE}" if secure else COOKIE
 
 
 class FakeServers:
@@ -38,6 +35,7 @@ class FakeServers:
         self.routes = {}
         self.attempts = {}
         self.touched = []
+        self.doubted = []
 
     def route(self, user):
         return self.routes.get(user)
@@ -47,6 +45,9 @@ class FakeServers:
 
     def touch(self, user):
         self.touched.append(user)
+
+    def doubt(self, user):
+        self.doubted.append(user)
 
 
 class FakeIdentity:
@@ -139,8 +140,6 @@ async def run_hub(settings=None, open_forward=None):
         upstreams=upstreams,
         pages=FakePages(),
         do_logout=do_logout,
-        login_cookie=cookie_name,
-        own_cookies={LANGUAGE},
     )
     app = web.Application()
     proxy.attach(app)

@@ -394,6 +394,23 @@ async def test_a_listing_that_hides_jobs_declares_nobody_gone(hub):
     assert hub.manager.get("ada").failure.kind is FailureKind.TIME_LIMIT
 
 
+async def test_a_requeued_job_gets_a_new_route(hub):
+    attempt = await hub.ready()
+    assert hub.manager.route("ada").endpoint.host == "n1"
+    hub.scheduler.change(attempt.job_id, JobPhase.WAITING, "PENDING", node=None)
+    await hub.listing.look()
+    assert hub.manager.route("ada") is None
+
+    hub.clock.advance(5)
+    hub.scheduler.run_all(node="n2")
+    assert hub.manager.report(attempt.secrets.report, 5000)
+    await until(lambda: hub.manager.get("ada").port == 5000)
+    await hub.listing.look()
+    await until(lambda: hub.state() is State.READY)
+    endpoint = hub.manager.route("ada").endpoint
+    assert (endpoint.host, endpoint.port) == ("n2", 5000)
+
+
 async def test_progress_tells_the_whole_way(hub):
     attempt = await hub.start()
     seen = []
@@ -432,6 +449,20 @@ async def test_the_loops_run_a_server_from_start_to_stop():
         loop.cancel()
     await asyncio.gather(*loops, return_exceptions=True)
     await hub.supervisor.close()
+
+
+async def test_a_server_that_cannot_be_reached_is_looked_at_once_in_a_while(hub):
+    await hub.ready()
+    hub.supervisor.list_now.clear()
+    hub.manager.doubt("ada")
+    assert hub.supervisor.list_now.is_set()
+    hub.supervisor.list_now.clear()
+    hub.clock.advance(9)
+    hub.manager.doubt("ada")
+    assert not hub.supervisor.list_now.is_set()
+    hub.clock.advance(1)
+    hub.manager.doubt("ada")
+    assert hub.supervisor.list_now.is_set()
 
 
 async def test_listings_do_not_grow_with_servers(hub):

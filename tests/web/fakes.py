@@ -7,7 +7,6 @@ import hashlib
 from collections.abc import AsyncIterator, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
-from functools import partial
 from typing import Any
 
 from aiohttp import web
@@ -24,7 +23,6 @@ from minihub.servers.model import Attempt, Failure, Secrets, ServerOptions, Stat
 from minihub.servers.service import OptionsForm, Progress, SchedulerHealth
 from minihub.tasks import TaskKeeper
 from minihub.web.app import build_app
-from minihub.web.cookies import login_cookie_name, own_cookie_names
 from minihub.web.deps import Deps
 from minihub.web.door import Door
 
@@ -133,6 +131,9 @@ class FakeServers:
         return None
 
     def touch(self, user: str) -> None:
+        return None
+
+    def doubt(self, user: str) -> None:
         return None
 
     async def form(self, user: str, prefill: Mapping[str, Any] | None = None) -> OptionsForm:
@@ -295,7 +296,6 @@ class FakeUsers:
 
 def make_app(world: World) -> web.Application:
     """The pages with the real proxy in front of no servers."""
-    base = world.settings.hub.base_path
     door = Door()
     door.proxy = ReverseProxy(
         servers=world.servers,
@@ -304,8 +304,6 @@ def make_app(world: World) -> web.Application:
         upstreams=Upstreams(TaskKeeper()),
         pages=door,
         do_logout=door.log_out,
-        login_cookie=partial(login_cookie_name, base),
-        own_cookies=own_cookie_names(base),
     )
     return build_app(world.deps, door)
 
