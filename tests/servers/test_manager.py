@@ -316,6 +316,21 @@ async def test_a_report_counts_once_and_only_with_its_secret(hub):
     assert not hub.manager.report(attempt.secrets.report, 4001)
 
 
+async def test_a_notice_that_the_job_runs_asks_for_one_listing(hub):
+    attempt = await hub.queued()
+    wanted = hub.supervisor.list_now
+    wanted.clear()
+
+    assert hub.manager.report(attempt.secrets.report, None)
+    assert wanted.is_set()
+
+    wanted.clear()
+    assert hub.manager.report(attempt.secrets.report, None)
+    assert not wanted.is_set()
+    assert not hub.manager.report("wrong", None)
+    assert hub.manager.get("ada").port is None
+
+
 async def test_the_port_comes_by_the_comment_too(hub):
     attempt = await hub.queued()
     hub.scheduler.change(

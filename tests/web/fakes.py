@@ -182,7 +182,7 @@ class FakeServers:
         finally:
             self.watching -= 1
 
-    def report(self, secret: str, port: int) -> bool:
+    def report(self, secret: str, port: int | None) -> bool:
         return False
 
     async def history(self, user: str | None, *, limit: int = 50, offset: int = 0) -> list[Attempt]:
