@@ -11,6 +11,7 @@ The rules:
 - An end that is wanted (STOPPING) stays wanted: the cancel is repeated until the listing confirms it, and an answer of
   sbatch that comes late is cancelled then.
 - A submission nobody answered is in doubt until it can no longer be running anywhere; meanwhile the tag is looked for.
+- A job that can never start is not waited for.
 - FAILED always has a Failure. Final states never change again.
 
 What it does not handle: which job in a listing belongs to the attempt (`servers/matching.py`), and words
@@ -258,6 +259,7 @@ def _job_seen(attempt: Attempt, job: Job, now: float, clocks: Clocks) -> Step:
         submitted_at=job.submitted_at or attempt.submitted_at,
         job_state=job.state,
         job_reason=job.reason,
+        job_reason_words=job.reason_words,
         misses=0,
         doubt_until=None,
     )
@@ -288,6 +290,8 @@ def _seen_while_stopping(seen: Attempt, job: Job, now: float, clocks: Clocks) ->
 
 def _seen_waiting(seen: Attempt, job: Job, now: float, clocks: Clocks) -> Step:
     waiting = seen.with_(expected_start=job.started_at)
+    if job.hopeless:
+        return _stop_wanted(waiting, StopCause.NEVER_STARTS, explain.never_starts(waiting), now)
     if seen.state is State.QUEUED:
         return waiting, ()
     # Requeued by an admin or by Slurm itself: it waits anew, and what it reported is void.

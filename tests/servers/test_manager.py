@@ -247,7 +247,9 @@ async def test_a_cancel_that_fails_is_repeated(hub):
 
 async def test_the_spawn_timeout_cancels_and_is_explained(hub):
     attempt = await hub.queued()
-    hub.scheduler.change(attempt.job_id, JobPhase.WAITING, "PENDING", reason="Priority")
+    hub.scheduler.change(
+        attempt.job_id, JobPhase.WAITING, "PENDING", reason="Priority", reason_words="Others are ahead."
+    )
     await hub.listing.look()
     hub.clock.advance(301)
     await hub.listing.tick()
@@ -258,7 +260,28 @@ async def test_the_spawn_timeout_cancels_and_is_explained(hub):
 
     failure = hub.manager.get("ada").failure
     assert (hub.state(), failure.message) == (State.FAILED, "Spawn failed: Timeout")
-    assert "Priority" in failure.reason
+    assert "Others are ahead." in failure.reason
+
+
+async def test_a_job_that_can_never_start_is_cancelled_at_once_and_explained(hub):
+    attempt = await hub.queued()
+    hub.scheduler.change(
+        attempt.job_id,
+        JobPhase.WAITING,
+        "PENDING",
+        reason="PartitionTimeLimit",
+        reason_words="Too long for the partition.",
+        hopeless=True,
+    )
+    await hub.listing.look()
+    await until(lambda: hub.scheduler.cancelled)
+    hub.clock.advance(0.1)
+    await hub.listing.look()
+    await hub.listing.look()
+
+    failure = hub.manager.get("ada").failure
+    assert (hub.state(), failure.kind) == (State.FAILED, FailureKind.REJECTED)
+    assert failure.reason == "Too long for the partition."
 
 
 async def test_an_outage_changes_nothing_and_refuses_new_starts(hub):
