@@ -12,7 +12,7 @@ The rules:
   sbatch that comes late is cancelled then.
 - A submission nobody answered is in doubt until it can no longer be running anywhere; meanwhile the tag is looked for.
 - A job that can never start is not waited for.
-- FAILED always has a Failure. Final states never change again.
+- FAILED always has a Failure. Final states never change again, and hold no secrets.
 
 What it does not handle: which job in a listing belongs to the attempt (`servers/matching.py`), and words
 (`servers/explain.py` makes the Failure).
@@ -25,7 +25,7 @@ from typing import assert_never
 
 from minihub.schedulers.base import Job, JobEnding, JobPhase
 from minihub.servers import explain
-from minihub.servers.model import Attempt, Failure, State, StopCause
+from minihub.servers.model import NO_SECRETS, Attempt, Failure, State, StopCause
 
 MISSES_THAT_MEAN_GONE = 2
 
@@ -404,8 +404,11 @@ def _cancel_again(attempt: Attempt, now: float, clocks: Clocks) -> Step:
 
 
 def _final(attempt: Attempt, now: float) -> Step:
+    # Nobody is let in with its secrets any more: what is written down from now on holds none.
     state = State.FAILED if attempt.failure is not None else State.STOPPED
-    return _to(attempt.with_(deadline=None, ended_at=now), state, now), (CloseConnections(),)
+    return _to(attempt.with_(deadline=None, ended_at=now, secrets=NO_SECRETS), state, now), (
+        CloseConnections(),
+    )
 
 
 def _to(attempt: Attempt, state: State, now: float) -> Attempt:

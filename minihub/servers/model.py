@@ -110,6 +110,10 @@ class Secrets:
     client_key: str = field(default="", repr=False)
 
 
+NO_SECRETS = Secrets("", "")
+"""Of attempts that are over, and of requests that start nothing."""
+
+
 @dataclass(frozen=True, slots=True)
 class ServerTls:
     """The job's part of an attempt's TLS identity: goes into the job script, is kept nowhere in the hub."""

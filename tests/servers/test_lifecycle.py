@@ -11,7 +11,16 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from minihub.schedulers.base import Job, JobEnding, JobPhase
 from minihub.servers import lifecycle as life
-from minihub.servers.model import Attempt, Failure, FailureKind, Secrets, ServerOptions, State, StopCause
+from minihub.servers.model import (
+    NO_SECRETS,
+    Attempt,
+    Failure,
+    FailureKind,
+    Secrets,
+    ServerOptions,
+    State,
+    StopCause,
+)
 
 CLOCKS = life.Clocks(spawn_timeout_s=300, start_timeout_s=120, cancel_repeat_s=5)
 NOW = 1000.0
@@ -430,6 +439,10 @@ class OneServer(RuleBasedStateMachine):
             for job_id, state in self.jobs.items():
                 # What is left of a doubted submission is a tombstone's late job: the listing cancels it by its tag.
                 assert state == "gone" or self.attempt.job_id is None or self.attempt.misses >= 2, job_id
+
+    @invariant()
+    def secrets_are_kept_as_long_as_they_are_of_use(self):
+        assert (self.attempt.secrets == NO_SECRETS) is self.attempt.state.is_final
 
     @invariant()
     def waiting_has_a_limit(self):

@@ -22,7 +22,7 @@ from minihub.schedulers.base import JobEnding, JobPhase
 from minihub.servers.lifecycle import Clocks
 from minihub.servers.listing import ListingLoop, ListingSettings
 from minihub.servers.manager import Manager, Prepared
-from minihub.servers.model import FailureKind, Secrets, State, StopCause
+from minihub.servers.model import NO_SECRETS, FailureKind, Secrets, State, StopCause
 from minihub.servers.registry import Registry
 from minihub.servers.supervisor import Supervisor, SupervisorSettings
 from tests.fakes import OUTAGE, FakeProver, FakeScheduler, FakeStore, until
@@ -481,3 +481,17 @@ async def test_listings_do_not_grow_with_servers(hub):
     await hub.listing.look()
 
     assert hub.scheduler.listings == before + 1
+
+
+async def test_the_secrets_of_an_ended_attempt_are_written_down_no_more(hub):
+    attempt = await hub.ready()
+    report = attempt.secrets.report
+    assert report in hub.store.rows[attempt.id].secrets
+    hub.scheduler.endings[attempt.job_id] = JobEnding("COMPLETED", 0)
+    hub.scheduler.change(attempt.job_id, JobPhase.ENDED, "COMPLETED")
+    await hub.listing.look()
+    await until(lambda: hub.state().is_final)
+
+    await until(lambda: report not in hub.store.rows[attempt.id].secrets)
+    assert hub.manager.get("ada").secrets == NO_SECRETS
+    assert not hub.manager.report(report, 1)
