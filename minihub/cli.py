@@ -168,7 +168,7 @@ def _load(options: argparse.Namespace) -> Settings:
 
 
 def _config(options: argparse.Namespace) -> int:
-    from minihub.config import build_reference  # noqa: PLC0415
+    from minihub.reference import build_reference  # noqa: PLC0415
 
     if options.reference:
         print(build_reference(), end="")
