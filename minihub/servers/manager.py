@@ -18,7 +18,7 @@ from minihub.schedulers.base import Estimate, JobRequest, Limits, Scheduler
 from minihub.servers import lifecycle as life
 from minihub.servers.listing import ListingLoop
 from minihub.servers.matching import build_tag
-from minihub.servers.model import Attempt, Route, Secrets, ServerOptions, State, StopCause
+from minihub.servers.model import NO_SECRETS, Attempt, Route, Secrets, ServerOptions, State, StopCause
 from minihub.servers.options import build_form, filter_accounts, parse_options
 from minihub.servers.records import parse_row, parse_stored_options
 from minihub.servers.service import OptionsForm, Progress, SchedulerHealth
@@ -197,7 +197,7 @@ class Manager:
             user,
             build_tag(self._hub_id, "0" * 12),
             options,
-            Prepared(_NO_SECRETS, _NO_SCRIPT, "/", "/dev/null"),
+            Prepared(NO_SECRETS, _NO_SCRIPT, "/", "/dev/null"),
         )
         return await self._scheduler.estimate(request)
 
@@ -314,7 +314,6 @@ def build_request(user: str, tag: str, options: ServerOptions, prepared: Prepare
     )
 
 
-_NO_SECRETS = Secrets("", "")
 _NO_SCRIPT = "#!/bin/sh\ntrue\n"
 
 _PERCENT = {State.SUBMITTING: 5, State.QUEUED: 20, State.STARTING: 60}
