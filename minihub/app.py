@@ -19,12 +19,10 @@ from minihub.config import Settings
 from minihub.errors import ConfigError, SchedulerError, StoreError
 from minihub.helper.client import HelperClient
 from minihub.launching import Preparer, build_report_url
-from minihub.places import scheduler_name
 from minihub.proxy.forward import RUNNER_OPTIONS, ReverseProxy
 from minihub.proxy.prober import Prober
 from minihub.proxy.upstream import Upstreams
 from minihub.schedulers.base import Scheduler, parse_port
-from minihub.schedulers.slurm.reasons import explain_reason
 from minihub.servers.jobscript import default_path, verify_proof
 from minihub.servers.lifecycle import Clocks
 from minihub.servers.listing import ListingLoop, ListingSettings
@@ -229,7 +227,6 @@ def _build_deps(ground: Ground, clock: Clock, store: Store, manager: Manager, en
         authenticate=entrance.authenticate,
         is_admin=entrance.is_admin,
         open_url=open_url,
-        explain_reason=explain_reason if scheduler_name(settings) == "slurm" else str,
         only_user="" if ground.helper_info.root else ground.helper_info.user,
     )
 

@@ -18,7 +18,7 @@ from minihub.schedulers.base import Estimate, JobRequest, Limits, Scheduler
 from minihub.servers import lifecycle as life
 from minihub.servers.listing import ListingLoop
 from minihub.servers.matching import build_tag
-from minihub.servers.model import Attempt, Route, Secrets, ServerOptions, State, StopCause
+from minihub.servers.model import NO_SECRETS, Attempt, Route, Secrets, ServerOptions, State, StopCause
 from minihub.servers.options import build_form, filter_accounts, parse_options
 from minihub.servers.records import parse_row, parse_stored_options
 from minihub.servers.service import OptionsForm, Progress, SchedulerHealth
@@ -94,6 +94,7 @@ class Manager:
         self._routes: dict[str, tuple[str, float | None, Route]] = {}
         self._activity: dict[str, float] = {}
         self._doubted: dict[str, float] = {}
+        self._noticed: dict[str, str] = {}
 
     async def adopt_all(self) -> None:
         """Take over what an earlier hub process left; before the first listing."""
@@ -196,7 +197,7 @@ class Manager:
             user,
             build_tag(self._hub_id, "0" * 12),
             options,
-            Prepared(_NO_SECRETS, _NO_SCRIPT, "/", "/dev/null"),
+            Prepared(NO_SECRETS, _NO_SCRIPT, "/", "/dev/null"),
         )
         return await self._scheduler.estimate(request)
 
@@ -258,11 +259,18 @@ class Manager:
         attempt = self._registry.get(user)
         return attempt is None or not attempt.is_live
 
-    def report(self, secret: str, port: int) -> bool:
-        """A launcher says where its Jupyter listens."""
+    def report(self, secret: str, port: int | None) -> bool:
+        """A launcher says where its Jupyter listens, or (None) that its job runs."""
         attempt = self._registry.waiting_for_report(secret)
-        if attempt is None or not 0 <= port < 65536:
+        if attempt is None or (port is not None and not 0 <= port < 65536):
             return False
+        if port is None:
+            # Once: whoever knows the secret shall not make us ask the scheduler all the time.
+            waits = attempt.state in (State.SUBMITTING, State.QUEUED)
+            if waits and self._noticed.get(attempt.user) != attempt.id:
+                self._noticed[attempt.user] = attempt.id
+                self._supervisor.list_now.set()
+            return True
         self._supervisor.feed_soon(attempt, life.PortReported(port))
         return True
 
@@ -306,7 +314,6 @@ def build_request(user: str, tag: str, options: ServerOptions, prepared: Prepare
     )
 
 
-_NO_SECRETS = Secrets("", "")
 _NO_SCRIPT = "#!/bin/sh\ntrue\n"
 
 _PERCENT = {State.SUBMITTING: 5, State.QUEUED: 20, State.STARTING: 60}

@@ -121,7 +121,7 @@ class Hub:
         return found
 
 
-async def wait_until(happened, timeout_s: float = 60.0, pause_s: float = 0.005):  # noqa: ASYNC109
+async def wait_until(happened, timeout_s: float = 60.0, pause_s: float = 0.005):
     """Return what `happened()` returns once that is true."""
     ends = time.monotonic() + timeout_s
     while not (result := happened()):

@@ -59,7 +59,7 @@ async def test_cancel_while_queued(hub, page, passwords, full):
     await start(page)
     wait = page.locator("#wait")
     await expect(wait).to_contain_text("PENDING (Resources)")
-    await expect(wait).to_contain_text("waits for cores, memory or GPUs to become free")
+    await expect(wait).to_contain_text(re.compile("next in line|higher priority"))
     await expect(page.locator("#wait progress")).to_have_attribute("value", "20")
     await take(page, "waiting-for-resources")
     [job] = jobs(hub, "alice")
@@ -81,7 +81,7 @@ async def test_spawn_timeout(hasty, page, passwords, full):
     await take(page, "spawn-timeout")
     await expect(page.locator(".failure")).to_contain_text("did not start within 6 s")
     # Slurm's reason, in plain words.
-    await expect(page.locator(".failure")).to_contain_text("waits for cores, memory or GPUs to become free")
+    await expect(page.locator(".failure")).to_contain_text(re.compile("next in line|higher priority"))
     await expect(page.locator("#failure-advice")).to_contain_text("Ask for less time")
     await expect(page.locator(f".failure a[href='{HELP}']")).to_be_visible()
     await expect(page.locator(f".failure a[href='{STATUS}']")).to_be_visible()
@@ -194,9 +194,10 @@ async def test_an_unresponsive_scheduler_is_named(make_hub, page, passwords):
             await page.wait_for_url(re.compile("/hub/spawn-pending/bob"))
             # After some seconds nothing new is begun, and the page says why.
             async with asyncio.timeout(20):
-                while "Running servers are untouched" not in (await carol.get("/hub/spawn"))[1] or 'id="problem"' not in (
-                    await carol.get("/hub/spawn")
-                )[1]:
+                while (
+                    "Running servers are untouched" not in (await carol.get("/hub/spawn"))[1]
+                    or 'id="problem"' not in (await carol.get("/hub/spawn"))[1]
+                ):
                     await asyncio.sleep(0.2)
             status, _, text = await carol.post("/hub/spawn", time_hours="0.5")
             assert status == 503, text_of(text)
@@ -206,5 +207,3 @@ async def test_an_unresponsive_scheduler_is_named(make_hub, page, passwords):
         assert (await alice.server())["state"] == "ready"
         assert jobs(hub, "bob") == []
         await expect(page.locator("#outage")).to_have_count(0)
-
-

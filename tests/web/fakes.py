@@ -48,7 +48,11 @@ def make_attempt(state: State = State.READY, user: str = "ada", **changes: Any) 
         base = base.with_(job_id="4242", submitted_at=NOW - 99)
     if state is State.QUEUED:
         base = base.with_(
-            deadline=NOW + 200, job_state="PENDING", job_reason="Priority", expected_start=NOW + 60
+            deadline=NOW + 200,
+            job_state="PENDING",
+            job_reason="Priority",
+            job_reason_words=explain_reason("Priority"),
+            expected_start=NOW + 60,
         )
     if state is State.STARTING:
         base = base.with_(
@@ -182,7 +186,7 @@ class FakeServers:
         finally:
             self.watching -= 1
 
-    def report(self, secret: str, port: int) -> bool:
+    def report(self, secret: str, port: int | None) -> bool:
         return False
 
     async def history(self, user: str | None, *, limit: int = 50, offset: int = 0) -> list[Attempt]:
@@ -371,7 +375,6 @@ def make_world(raw: Mapping[str, Any] | None = None, *, only_user: str = "") -> 
         authenticate=authenticate,
         is_admin=lambda user: user in logins.admins,
         open_url=open_url,
-        explain_reason=explain_reason,
         only_user=only_user,
     )
     world = World(settings, clock, servers, identity, logins, tokens, csrf, passwords, lines, deps)
