@@ -24,7 +24,7 @@ PUSH_LATE_S = 3.0
 REACH_S = 25.0
 PROVE_PAUSE_S = 0.5
 LOG_LINES = 12
-_RUN_BY = re.compile(r"^minihub: on \S+ (.+ is run by .+)$", re.MULTILINE)
+_STARTED_BY = re.compile(r"^minihub: started on \S+ by (.+)$", re.MULTILINE)
 
 
 @dataclass(slots=True)
@@ -80,8 +80,10 @@ class Onward:
         await self._read_log()
         if trial.port is None:
             raise CheckFailed(await self._why_no_jupyter(seconds), _CURE_JUPYTER)
-        found = _RUN_BY.search(trial.log)
-        return Found(f"{found[1] if found else 'started'}; up {took_s:.1f} s after the job")
+        found = _STARTED_BY.search(trial.log)
+        return Found(
+            f"started by {found[1] if found else 'an unknown interpreter'}; up {took_s:.1f} s after the job"
+        )
 
     def _trial(self) -> Trial:
         assert self.trial is not None

@@ -703,4 +703,6 @@ def main(payload: str) -> int:
     """
     spec = json.loads(binascii.a2b_base64(payload))
     jupyter = sys.argv[1] if len(sys.argv) > 1 else None
+    # `minihub check` reads this line.
+    say("started on %s by %s%s" % (os.uname().nodename, sys.executable, " for " + jupyter if jupyter else ""))
     return Launcher(spec, jupyter).run()

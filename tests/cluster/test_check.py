@@ -127,6 +127,7 @@ def test_all_is_well(make, cluster, identity):
     assert told.status == 0
     assert f"by {identity}, a command runs as alice" in told.text
     assert "takes alice's password" in told.text
+    assert "started by /" in told.hops["Jupyter on the node"][1]
     assert "mutual TLS" in told.hops["hub to server"][1]
     assert "the node reports to https://" in told.hops["report of the port"][1]
     assert cluster.passwords["alice"] not in told.text

@@ -38,7 +38,7 @@ async def create(request: web.Request) -> web.Response:
     values = {"note": note, "lifetime": lifetime}
     if lifetime not in _lifetimes(request):
         return await _page(
-            request, status=400, error=translator(request)("Choose one of the lifetimes."), **values
+            request, status=400, error=translator(request)(N_("Choose one of the lifetimes.")), **values
         )
     scopes = {"self"}
     if posted.get("admin") and principal.admin:
