@@ -226,7 +226,7 @@ def _report(section: Section, ready: list[Window], waiting: Window) -> None:
             "servers",
             "RPCs/min",
             "PSS MB",
-            "PSS MB, if nothing else ran Python",
+            "PSS MB, counting shared files as ours alone",
             "RSS MB",
             "CPU %",
             "processes",

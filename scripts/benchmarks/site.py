@@ -98,7 +98,13 @@ def free_port(address: str) -> int:
 
 
 def build_settings(
-    site: Site, port: int, state: Path, *, pull: bool = False, idle_close_s: float = 300, log_level: str = "INFO"
+    site: Site,
+    port: int,
+    state: Path,
+    *,
+    pull: bool = False,
+    idle_close_s: float = 300,
+    log_level: str = "INFO",
 ) -> str:
     """The settings file: the real path, nothing tuned."""
     facts = site.facts
