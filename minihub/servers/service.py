@@ -122,7 +122,7 @@ class Servers(Protocol):
         ...
 
     def report(self, secret: str, port: int) -> bool:
-        """A launcher says where its Jupyter listens. False: no such secret waits (the caller answers 403)."""
+        """A launcher says where its Jupyter listens. False: nobody waits for that secret (any more)."""
         ...
 
     async def history(self, user: str | None, *, limit: int = 50, offset: int = 0) -> list[Attempt]:
