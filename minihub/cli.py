@@ -74,7 +74,7 @@ def _build_parser() -> argparse.ArgumentParser:
     ca.add_argument("--group", default="minihub-users", help="Unix group of the hub's users")
     ca.set_defaults(run=_ca)
 
-    _add_tokens(commands)
+    token_actions = _add_tokens(commands)
 
     verify = commands.add_parser(
         "verify", help="log in, run a notebook cell, log out; the password comes on stdin"
@@ -86,14 +86,14 @@ def _build_parser() -> argparse.ArgumentParser:
     )
     verify.set_defaults(run=_verify)
     # After the command too: `minihub serve --config FILE` is what people type.
-    for command in commands.choices.values():
+    for command in (*commands.choices.values(), *token_actions.choices.values()):
         command.add_argument(
             "--config", type=Path, metavar="FILE", default=argparse.SUPPRESS, help=argparse.SUPPRESS
         )
     return parser
 
 
-def _add_tokens(commands: Any) -> None:
+def _add_tokens(commands: Any) -> Any:
     tokens = commands.add_parser("tokens", help="API tokens: create, list, revoke (on the hub's machine)")
     actions = tokens.add_subparsers(title="actions", metavar="ACTION", required=True)
     create = actions.add_parser("create", help="make a token; it is shown this once")
@@ -111,6 +111,7 @@ def _add_tokens(commands: Any) -> None:
     revoke.add_argument("--user", required=True, help="whose token it is")
     revoke.add_argument("id", help="as `list` shows it")
     revoke.set_defaults(run=_tokens_revoke)
+    return actions
 
 
 # ---- serve ----------------------------------------------------------------------------------------------------------
@@ -236,14 +237,11 @@ def _verify(options: argparse.Namespace) -> int:
 def _tokens_create(options: argparse.Namespace) -> int:
     from minihub.tokens import create_token  # noqa: PLC0415
 
+    settings = _load(options)
+    state = _own_store(settings)
     lifetime_s = None if options.days is None else options.days * 86400
     scopes = options.scope or ["self"]
-    settings = _load(options)
-    print(
-        asyncio.run(
-            create_token(settings, _state_dir(settings), options.user, options.note, scopes, lifetime_s)
-        )
-    )
+    print(asyncio.run(create_token(settings, state, options.user, options.note, scopes, lifetime_s)))
     return 0
 
 
@@ -251,7 +249,7 @@ def _tokens_list(options: argparse.Namespace) -> int:
     from minihub.tokens import list_tokens  # noqa: PLC0415
 
     settings = _load(options)
-    for line in asyncio.run(list_tokens(settings, _state_dir(settings), options.user)):
+    for line in asyncio.run(list_tokens(settings, _own_store(settings), options.user)):
         print(line)
     return 0
 
@@ -260,8 +258,19 @@ def _tokens_revoke(options: argparse.Namespace) -> int:
     from minihub.tokens import revoke_token  # noqa: PLC0415
 
     settings = _load(options)
-    asyncio.run(revoke_token(settings, _state_dir(settings), options.user, options.id))
+    asyncio.run(revoke_token(settings, _own_store(settings), options.user, options.id))
     return 0
+
+
+def _own_store(settings: Settings) -> Path:
+    """The state directory; root becomes the hub's user, to whom it belongs."""
+    state = _state_dir(settings)
+    if os.geteuid() == 0:
+        from minihub.building import find_hub_user  # noqa: PLC0415
+        from minihub.helper.privileges import drop_to  # noqa: PLC0415
+
+        drop_to(find_hub_user(settings))
+    return state
 
 
 if __name__ == "__main__":

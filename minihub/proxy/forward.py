@@ -256,6 +256,7 @@ class ReverseProxy:
         except UpstreamError as error:
             level = logging.ERROR if isinstance(error, UpstreamUnsafe) else logging.WARNING
             log.log(level, "%s: no answer from the server: %s", knock.user, error.detail)
+            self._servers.doubt(knock.user)
             return await self._not_running(request, knock, 503)
 
     async def _forward_http(

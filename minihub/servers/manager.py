@@ -28,6 +28,7 @@ from minihub.store.rows import AttemptRow
 log = logging.getLogger(__name__)
 
 _OUTAGE_GRACE_S = 10
+_DOUBT_PAUSE_S = 10
 _PROGRESS_LOOK_S = 5.0
 
 
@@ -92,6 +93,8 @@ class Manager:
         self._prepare = prepare
         self._routes: dict[str, tuple[str, float | None, Route]] = {}
         self._activity: dict[str, float] = {}
+        self._doubted: dict[str, float] = {}
+        self._noticed: dict[str, str] = {}
 
     async def adopt_all(self) -> None:
         """Take over what an earlier hub process left; before the first listing."""
@@ -125,6 +128,15 @@ class Manager:
     def touch(self, user: str) -> None:
         """Traffic passed to `user`'s server now."""
         self._activity[user] = self._clock.wall()
+
+    def doubt(self, user: str) -> None:
+        """`user`'s READY server could not be reached: perhaps its job has ended."""
+        now = self._clock.wall()
+        # An open Lab asks again and again; a server that is merely busy must not cost a listing each time.
+        if now - self._doubted.get(user, 0.0) >= _DOUBT_PAUSE_S:
+            self._doubted[user] = now
+            log.info("%s: the server cannot be reached; looking whether its job still runs", user)
+            self._supervisor.list_now.set()
 
     def last_activity(self, user: str) -> float | None:
         """Wall seconds of the last traffic to `user`'s server that this process saw."""
@@ -247,11 +259,18 @@ class Manager:
         attempt = self._registry.get(user)
         return attempt is None or not attempt.is_live
 
-    def report(self, secret: str, port: int) -> bool:
-        """A launcher says where its Jupyter listens."""
+    def report(self, secret: str, port: int | None) -> bool:
+        """A launcher says where its Jupyter listens, or (None) that its job runs."""
         attempt = self._registry.waiting_for_report(secret)
-        if attempt is None or not 0 <= port < 65536:
+        if attempt is None or (port is not None and not 0 <= port < 65536):
             return False
+        if port is None:
+            # Once: whoever knows the secret shall not make us ask the scheduler all the time.
+            waits = attempt.state in (State.SUBMITTING, State.QUEUED)
+            if waits and self._noticed.get(attempt.user) != attempt.id:
+                self._noticed[attempt.user] = attempt.id
+                self._supervisor.list_now.set()
+            return True
         self._supervisor.feed_soon(attempt, life.PortReported(port))
         return True
 

@@ -81,6 +81,10 @@ class Servers(Protocol):
         """Traffic passed to `user`'s server now. Cheap."""
         ...
 
+    def doubt(self, user: str) -> None:
+        """`user`'s READY server could not be reached: look soon whether its job still runs. Cheap."""
+        ...
+
     async def form(self, user: str, prefill: Mapping[str, Any] | None = None) -> OptionsForm:
         """What `user` may choose. Never raises for a silent scheduler: says it in `problem`."""
         ...
@@ -121,8 +125,8 @@ class Servers(Protocol):
         """Events from now until ready, failed or stopped (which is the last one); the present state comes first."""
         ...
 
-    def report(self, secret: str, port: int) -> bool:
-        """A launcher says where its Jupyter listens. False: nobody waits for that secret (any more)."""
+    def report(self, secret: str, port: int | None) -> bool:
+        """A launcher says where its Jupyter listens, or (None) that its job runs. False: nobody waits for that secret."""
         ...
 
     async def history(self, user: str | None, *, limit: int = 50, offset: int = 0) -> list[Attempt]:

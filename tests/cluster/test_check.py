@@ -15,6 +15,7 @@ from pathlib import Path
 
 import asyncssh
 import pytest
+from cryptography.fernet import Fernet
 
 from tests.e2e.kit import ROOT, cluster_settings, local_settings, new_hub
 
@@ -175,33 +176,34 @@ def test_unknown_key(make):
     only_failure(told, "settings", "ssh.login_node: unknown key", "did you mean login_nodes?")
 
 
+def give(path, mode=0o700):
+    """To the hub's user."""
+    shutil.chown(path, "minihub", "minihub")
+    path.chmod(mode)
+
+
 def test_key_that_others_may_read(make, cluster):
-    key = copy_of(cluster.user_ca, make())
-    key.chmod(0o644)
-    told = check(make(ssh={"ca_key": str(key)}), "--no-job")
+    hub = make()
+    key = hub.directory / "copied_ca"
+    shutil.copy(cluster.user_ca, key)
+    give(key, 0o644)
+    hub.change(ssh={"ca_key": str(key)})
+    told = check(hub, "--no-job")
     assert "others may read this key; run: chmod 600" in told.failed["key files"]
     assert told.hops["store"][0] == "skipped"
 
 
-def copy_of(key, hub):
-    """A key file that belongs to the hub's user."""
-    target = hub.directory / "state" / "copied_key"
-    shutil.copy2(key, target)
-    owner = target.parent.stat()
-    shutil.chown(target, owner.st_uid, owner.st_gid)
-    return target
-
-
 def test_damaged_store(make):
     hub = make()
-    store = hub.directory / "state" / "minihub.sqlite"
-    store.write_bytes(b"this is no database" * 100)
-    store.chmod(0o600)
-    owner = store.parent.stat()
-    shutil.chown(store, owner.st_uid, owner.st_gid)
+    state = hub.directory / "state"
+    state.mkdir(mode=0o700)
+    give(state)
+    (state / "minihub.sqlite").write_bytes(b"this is no database" * 100)
+    give(state / "minihub.sqlite", 0o600)
+    (state / "store.key").write_bytes(Fernet.generate_key())
+    give(state / "store.key", 0o600)
     told = check(hub, "--no-job")
-    # Without its key file the store cannot be read either: the message names the key.
-    only_failure(told, "store", "store.key is missing")
+    only_failure(told, "store", "damaged", "Restore the state directory")
 
 
 def test_stopped_sshd(make, cluster):
@@ -237,11 +239,9 @@ def test_no_known_hosts(make):
 
 def test_a_ca_that_login_nodes_do_not_trust(make):
     hub = make()
-    key = hub.directory / "state" / "other_ca"
+    key = hub.directory / "other_ca"
     asyncssh.generate_private_key("ssh-ed25519").write_private_key(key)
-    key.chmod(0o600)
-    owner = key.parent.stat()
-    shutil.chown(key, owner.st_uid, owner.st_gid)
+    give(key, 0o600)
     hub.change(ssh={"ca_key": str(key)})
     told = check(hub, "--user", "bob")
     only_failure(told, "acting as the test user", "does not let the hub in as bob", "minihub ca show")
@@ -397,15 +397,12 @@ def test_an_ordinary_users_own_hub(make):
     assert "only alice can start a server here" in told.text
 
 
-def test_jupyter_in_a_closed_folder(make, tmp_path):
-    closed = tmp_path / "closed"
+def test_jupyter_in_a_closed_folder(make):
+    hub = make(base=local_settings(), hub={"run_as": "minihub"})
+    closed = hub.directory / "closed"
     closed.mkdir(mode=0o700)
     (closed / "jupyter").write_text("#!/bin/sh\n")
-    for folder in tmp_path.parents:
-        if folder != Path("/"):
-            folder.chmod(0o755)
-    tmp_path.chmod(0o755)
-    hub = make(base=local_settings(), hub={"run_as": "minihub"}, jupyter={"bin_dir": str(closed)})
+    hub.change(jupyter={"bin_dir": str(closed)})
     told = check(hub, "--user", "alice")
     only_failure(told, "Jupyter's folder", f"other users cannot enter {closed}", "/opt")
 

@@ -9,6 +9,16 @@ from playwright.async_api import BrowserContext, Page
 
 from tests.e2e.kit import ROOT, Hub
 
+CHROMIUM = "/usr/bin/chromium"
+CHROMIUM_ARGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
 PICTURES = ROOT / "screenshots"
 
 

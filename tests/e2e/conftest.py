@@ -13,19 +13,8 @@ import pytest_asyncio
 from playwright.async_api import Browser, BrowserContext, Page, async_playwright, expect
 
 from tests.cluster.conftest import Cluster, cluster  # noqa: F401 - the fixture
-from tests.e2e.browsing import pictures_of
+from tests.e2e.browsing import CHROMIUM, CHROMIUM_ARGS, pictures_of
 from tests.e2e.kit import Hub, cancel_jobs, cluster_settings, new_hub
-
-CHROMIUM = "/usr/bin/chromium"
-CHROMIUM_ARGS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
 
 StartHub = Callable[..., contextlib.AbstractContextManager[Hub]]
 

@@ -35,6 +35,7 @@ class FakeServers:
         self.routes = {}
         self.attempts = {}
         self.touched = []
+        self.doubted = []
 
     def route(self, user):
         return self.routes.get(user)
@@ -44,6 +45,9 @@ class FakeServers:
 
     def touch(self, user):
         self.touched.append(user)
+
+    def doubt(self, user):
+        self.doubted.append(user)
 
 
 class FakeIdentity:

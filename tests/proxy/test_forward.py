@@ -424,6 +424,7 @@ async def test_an_unreachable_server(hub, browser, unused_tcp_port):
     cookie = f"{COOKIE}=alice-cookie"
     status, kind, _, _ = await fetch(browser, hub.url("api/status"), Cookie=cookie)
     assert (status, kind) == (503, "application/json")
+    assert hub.servers.doubted == ["alice"], "its job may have ended"
     status, kind, text, _ = await fetch(browser, hub.url("lab"), Cookie=cookie, **NAVIGATE)
     assert (status, kind, text) == (503, "text/html", "not_running alice /user/alice/lab")
 

@@ -339,6 +339,21 @@ async def test_a_report_counts_once_and_only_with_its_secret(hub):
     assert not hub.manager.report(attempt.secrets.report, 4001)
 
 
+async def test_a_notice_that_the_job_runs_asks_for_one_listing(hub):
+    attempt = await hub.queued()
+    wanted = hub.supervisor.list_now
+    wanted.clear()
+
+    assert hub.manager.report(attempt.secrets.report, None)
+    assert wanted.is_set()
+
+    wanted.clear()
+    assert hub.manager.report(attempt.secrets.report, None)
+    assert not wanted.is_set()
+    assert not hub.manager.report("wrong", None)
+    assert hub.manager.get("ada").port is None
+
+
 async def test_the_port_comes_by_the_comment_too(hub):
     attempt = await hub.queued()
     hub.scheduler.change(
@@ -472,6 +487,20 @@ async def test_the_loops_run_a_server_from_start_to_stop():
         loop.cancel()
     await asyncio.gather(*loops, return_exceptions=True)
     await hub.supervisor.close()
+
+
+async def test_a_server_that_cannot_be_reached_is_looked_at_once_in_a_while(hub):
+    await hub.ready()
+    hub.supervisor.list_now.clear()
+    hub.manager.doubt("ada")
+    assert hub.supervisor.list_now.is_set()
+    hub.supervisor.list_now.clear()
+    hub.clock.advance(9)
+    hub.manager.doubt("ada")
+    assert not hub.supervisor.list_now.is_set()
+    hub.clock.advance(1)
+    hub.manager.doubt("ada")
+    assert hub.supervisor.list_now.is_set()
 
 
 async def test_listings_do_not_grow_with_servers(hub):

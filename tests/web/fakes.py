@@ -139,6 +139,9 @@ class FakeServers:
     def touch(self, user: str) -> None:
         return None
 
+    def doubt(self, user: str) -> None:
+        return None
+
     async def form(self, user: str, prefill: Mapping[str, Any] | None = None) -> OptionsForm:
         self.asked.append(("form", user, dict(prefill or {})))
         return replace(self.form_now, values={**self.form_now.values, **(prefill or {})})
@@ -188,7 +191,7 @@ class FakeServers:
         finally:
             self.watching -= 1
 
-    def report(self, secret: str, port: int) -> bool:
+    def report(self, secret: str, port: int | None) -> bool:
         self.asked.append(("report", secret, port))
         return secret == "secret-report"
 
