@@ -110,7 +110,7 @@ class _Hub:
         self._scheduler = scheduler
         self._entrance = entrance
         self._tls = load_front_tls(settings, ground.state_dir, clock)
-        self._upstreams = Upstreams(keeper, transport.open_forward if transport else None)
+        self._upstreams = Upstreams(keeper, transport)
         door = Door()
         prober = Prober(self._upstreams, base_path=settings.hub.base_path, verify_proof=verify_proof)
         self._supervisor = Supervisor(

@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from minihub.config import Settings
 
 EXIT_FAILED = 1
-EXIT_USAGE = 2
 
 
 def main(argv: Sequence[str] | None = None) -> int:

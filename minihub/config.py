@@ -11,10 +11,11 @@ import difflib
 import os
 import tomllib
 from collections.abc import Mapping
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from minihub.errors import ConfigError
 
@@ -54,6 +55,18 @@ class HubSettings(Section):
         (),
         description="Addresses or networks of front proxies: their X-Forwarded-For, -Proto and -Host are believed, nobody else's.",
     )
+
+    @field_validator("trusted_proxies")
+    @classmethod
+    def _are_networks(cls, texts: tuple[str, ...]) -> tuple[str, ...]:
+        for text in texts:
+            try:
+                ip_network(text, strict=False)
+            except ValueError:
+                msg = f"{text!r} is no address (10.0.0.1) and no network (10.0.0.0/8)"
+                raise ValueError(msg) from None
+        return texts
+
     state_dir: str = Field(
         "",
         description="Directory of store, key files and hub id. Empty: XDG state directory, or /var/lib/minihub as root.",

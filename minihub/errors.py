@@ -11,7 +11,6 @@
     |- NotFound                     no such thing, or none that you may know of
     |- Conflict                     the thing exists already or is in the way
     |- OptionsError                 server options are wrong; one message per field
-    |- IllegalTransition            a bug: the lifecycle has no such step
     |- StoreError                   the store cannot be read or written
     |- HelperError                  the privileged helper refused or died
     |- SchedulerError
@@ -118,10 +117,6 @@ class OptionsError(HubError):
     def __init__(self, fields: dict[str, str]) -> None:
         self.fields = fields
         super().__init__(None, "; ".join(f"{k}: {v}" for k, v in fields.items()))
-
-
-class IllegalTransition(HubError):
-    """A bug: the lifecycle has no such step."""
 
 
 class StoreError(HubError):

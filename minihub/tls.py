@@ -94,10 +94,9 @@ def load_front_tls(settings: Settings, state_dir: Path, clock: Clock) -> FrontTl
 def _make_self_signed(cert_file: Path, key_file: Path, host: str, now: float) -> None:
     # Needed once in a hub's life, and only for trials.
     from cryptography import x509  # noqa: PLC0415
-    from cryptography.hazmat.primitives import hashes, serialization  # noqa: PLC0415
-    from cryptography.hazmat.primitives.asymmetric import ec  # noqa: PLC0415
 
-    key = ec.generate_private_key(ec.SECP256R1())
+    from minihub.servers.identity import make_self_signed  # noqa: PLC0415
+
     start = datetime.fromtimestamp(now, UTC)
     names: list[x509.GeneralName] = [x509.DNSName("localhost"), x509.DNSName(socket.gethostname())]
     for text in {"127.0.0.1", host}:
@@ -105,22 +104,13 @@ def _make_self_signed(cert_file: Path, key_file: Path, host: str, now: float) ->
             names.append(x509.IPAddress(ipaddress.ip_address(text)))
         except ValueError:
             names.append(x509.DNSName(text))
-    subject = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "minihub (self-signed)")])
-    certificate = (
-        x509.CertificateBuilder()
-        .subject_name(subject)
-        .issuer_name(subject)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(start - timedelta(hours=1))
-        .not_valid_after(start + _SELF_SIGNED_LIFETIME)
-        .add_extension(x509.SubjectAlternativeName(names), critical=False)
-        .sign(key, hashes.SHA256())
-    )
-    pem = key.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    certificate, key = make_self_signed(
+        "minihub (self-signed)",
+        start - timedelta(hours=1),
+        start + _SELF_SIGNED_LIFETIME,
+        [(x509.SubjectAlternativeName(names), False)],
     )
     descriptor = os.open(key_file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(pem)
-    cert_file.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
+    with os.fdopen(descriptor, "w") as file:
+        file.write(key)
+    cert_file.write_text(certificate)

@@ -138,8 +138,7 @@ class Onward:
             raise CheckFailed("where the server listens is not known", "Look at the hops before.")
         via_ssh = bench.settings.servers.via == "ssh" and endpoint.host is not None
         route = Route(bench.user, trial.tag, endpoint, trial.prepared.secrets, via_ssh)
-        forward = bench.transport.open_forward if bench.transport else None
-        self.upstreams = Upstreams(bench.keeper, forward)
+        self.upstreams = Upstreams(bench.keeper, bench.transport)
         bench.stack.push_async_callback(self.upstreams.close)
         took_s = await self._prove(route)
         self.upstream = self.upstreams.get(route)

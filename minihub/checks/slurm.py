@@ -7,12 +7,10 @@ import re
 from minihub.checks.bench import Bench
 from minihub.checks.model import CheckFailed, Found
 from minihub.errors import HubError
-from minihub.schedulers.base import Limits
 from minihub.schedulers.slurm import commands
 from minihub.schedulers.slurm.answers import last_words
 from minihub.schedulers.slurm.proof import Proof
 from minihub.schedulers.slurm.runner import CommandRunner
-from minihub.servers.options import filter_accounts
 
 PROGRAMS = ("sbatch", "squeue", "scancel", "sacct", "sacctmgr", "scontrol", "sinfo")
 _MISSING = (126, 127)
@@ -98,25 +96,22 @@ async def listing(bench: Bench) -> Found:
 async def accounts(bench: Bench) -> Found:
     """The test user has something to charge, and somewhere to run."""
     limits = await bench.scheduler.limits(bench.user)
-    offered = filter_accounts(limits, bench.settings.slurm.accounts)
-    if limits.uses_accounts and not offered.associations:
-        raise CheckFailed(_no_account(bench, limits), _cure_account(bench, limits))
+    if limits.uses_accounts and not limits.associations:
+        raise CheckFailed(_no_account(bench), _cure_account(bench))
     if not any(partition.up for partition in limits.partitions):
         raise CheckFailed("no partition is up", "scontrol update PartitionName=NAME State=UP")
-    names = dict.fromkeys(f"{a.account}{' (default)' if a.default else ''}" for a in offered.associations)
+    names = dict.fromkeys(f"{a.account}{' (default)' if a.default else ''}" for a in limits.associations)
     charged = f"accounts {', '.join(names)}; " if names else ""
     where = ", ".join(partition.name for partition in limits.partitions)
     return Found(f"{charged}partitions {where}", limits.problem)
 
 
-def _no_account(bench: Bench, limits: Limits) -> str:
-    if limits.associations:
-        held = ", ".join(dict.fromkeys(a.account for a in limits.associations))
-        return f"none of {bench.user}'s accounts ({held}) matches slurm.accounts"
-    return f"{bench.user} has no account in Slurm"
+def _no_account(bench: Bench) -> str:
+    patterns = bench.settings.slurm.accounts
+    matching = f" that matches slurm.accounts ({', '.join(patterns)})" if patterns else ""
+    return f"{bench.user} has no account in Slurm{matching}"
 
 
-def _cure_account(bench: Bench, limits: Limits) -> str:
-    if limits.associations:
-        return "Widen slurm.accounts, or test with another user."
-    return f"sacctmgr add user {bench.user} account=ACCOUNT; or test with a user who has one."
+def _cure_account(bench: Bench) -> str:
+    wider = "Widen slurm.accounts; or " if bench.settings.slurm.accounts else ""
+    return f"{wider}sacctmgr add user {bench.user} account=ACCOUNT; or test with a user who has one."

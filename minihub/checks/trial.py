@@ -19,7 +19,7 @@ from minihub.schedulers.slurm.reasons import explain_reason
 from minihub.servers.manager import Prepared, build_request
 from minihub.servers.matching import build_tag
 from minihub.servers.model import ServerOptions
-from minihub.servers.options import filter_accounts, parse_options
+from minihub.servers.options import parse_options
 from minihub.tls import load_front_tls
 
 log = logging.getLogger(__name__)
@@ -73,7 +73,7 @@ async def prepare(bench: Bench) -> Trial:
     if not bench.wish.with_job:
         raise NotTested("not wanted (--no-job)")
     settings = bench.settings
-    limits = filter_accounts(await bench.scheduler.limits(bench.user), settings.slurm.accounts)
+    limits = await bench.scheduler.limits(bench.user)
     try:
         options = parse_options({}, settings.options, limits)
     except OptionsError as error:

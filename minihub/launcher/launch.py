@@ -2,6 +2,8 @@
 
 Runs inside the job: Python >= 3.8, standard library only, no import of minihub. The job script feeds this file to the
 interpreter's standard input and appends a call of `main` with the settings. See the room's docstring for the why.
+
+Longer than other modules since it is one: what is read from standard input can import no part of its own.
 """
 
 from __future__ import annotations

@@ -42,11 +42,15 @@ _WRONG_SERVER = "What answers in your server's place is not your server."
 _UCRED = struct.Struct("3i")
 
 
-class OpenForward(Protocol):
-    """`Transport.open_forward`: a local unix socket whose connections end at a node's port."""
+class Forwarder(Protocol):
+    """The part of `Transport` that opens local unix sockets whose connections end at a node's port."""
 
-    async def __call__(self, user: str, host: str, port: int) -> Path:
-        """Return the socket's path."""
+    async def open_forward(self, user: str, host: str, port: int) -> Path:
+        """Return the socket's path; again is no second one."""
+        ...
+
+    async def close_forward(self, user: str, host: str, port: int) -> None:
+        """Close it; nothing happens if it is gone already."""
         ...
 
 
@@ -61,9 +65,9 @@ class HandshakeRefused:
 class Upstream:
     """All connections to the server of one route."""
 
-    def __init__(self, route: Route, open_forward: OpenForward | None = None) -> None:
+    def __init__(self, route: Route, forwarder: Forwarder | None = None) -> None:
         self.route = route
-        self._open_forward = open_forward
+        self._forwarder = forwarder
         self._tls: ssl.SSLContext | None = None
         self._client: aiohttp.ClientSession | None = None
 
@@ -94,9 +98,9 @@ class Upstream:
         if endpoint.host is None or endpoint.port is None:
             raise UpstreamError(_UNREACHABLE, "the endpoint has neither path nor port")
         if self.route.via_ssh:
-            if self._open_forward is None:
+            if self._forwarder is None:
                 raise UpstreamError(_UNREACHABLE, "the route goes through ssh, but there is no ssh")
-            path = await self._open_forward(self.route.user, endpoint.host, endpoint.port)
+            path = await self._forwarder.open_forward(self.route.user, endpoint.host, endpoint.port)
             return await _connect_unix(str(path))
         return await _connect_tcp(endpoint.host, endpoint.port)
 
@@ -160,10 +164,13 @@ class Upstream:
                 return HandshakeRefused(error.status, tuple((error.headers or {}).items()))
 
     async def close(self) -> None:
-        """End all connections."""
+        """End all connections, and the way through ssh."""
         client, self._client = self._client, None
         if client is not None:
             await client.close()
+        host, port = self.route.endpoint.host, self.route.endpoint.port
+        if self.route.via_ssh and self._forwarder is not None and host is not None and port is not None:
+            await self._forwarder.close_forward(self.route.user, host, port)
 
     def _session(self) -> aiohttp.ClientSession:
         if self._client is None or self._client.closed:
@@ -184,9 +191,9 @@ class Upstream:
 class Upstreams:
     """The open upstreams, by user: a new attempt's route replaces the old one's connections."""
 
-    def __init__(self, keeper: TaskKeeper, open_forward: OpenForward | None = None) -> None:
+    def __init__(self, keeper: TaskKeeper, forwarder: Forwarder | None = None) -> None:
         self._keeper = keeper
-        self._open_forward = open_forward
+        self._forwarder = forwarder
         self._by_user: dict[str, Upstream] = {}
 
     def get(self, route: Route) -> Upstream:
@@ -195,7 +202,7 @@ class Upstreams:
         if known is not None and _is_same(known.route, route):
             return known
         self.drop(route.user)
-        made = self._by_user[route.user] = Upstream(route, self._open_forward)
+        made = self._by_user[route.user] = Upstream(route, self._forwarder)
         return made
 
     def drop(self, user: str) -> None:

@@ -14,12 +14,12 @@ from typing import Any, Protocol
 from minihub.clock import Clock
 from minihub.config import Settings
 from minihub.errors import Conflict, HubError, SchedulerUnavailable
-from minihub.schedulers.base import Estimate, JobRequest, Limits, Scheduler
+from minihub.schedulers.base import Estimate, JobRequest, Scheduler
 from minihub.servers import lifecycle as life
 from minihub.servers.listing import ListingLoop
 from minihub.servers.matching import build_tag
 from minihub.servers.model import NO_SECRETS, Attempt, Route, Secrets, ServerOptions, State, StopCause
-from minihub.servers.options import build_form, filter_accounts, parse_options
+from minihub.servers.options import build_form, parse_options
 from minihub.servers.records import parse_row, parse_stored_options
 from minihub.servers.service import OptionsForm, Progress, SchedulerHealth
 from minihub.servers.supervisor import AttemptStore, Supervisor
@@ -157,15 +157,12 @@ class Manager:
 
     # ---- options ----------------------------------------------------------------------------------------------------
 
-    async def _limits(self, user: str) -> Limits:
-        return filter_accounts(await self._scheduler.limits(user), self._settings.slurm.accounts)
-
     async def form(self, user: str, prefill: Mapping[str, Any] | None = None) -> OptionsForm:
         """What `user` may choose."""
         await self._scheduler.warm(user)
         limits, problem = None, ""
         try:
-            limits = await self._limits(user)
+            limits = await self._scheduler.limits(user)
         except HubError as error:
             log.warning("%s: no limits for the form: %s", user, error)
             problem = error.user_message
@@ -188,7 +185,7 @@ class Manager:
         if raw is None:
             last = await self.last_options(user)
             raw = {k: v for k, v in asdict(last).items() if v is not None} if last else {}
-        return parse_options(raw, self._settings.options, await self._limits(user))
+        return parse_options(raw, self._settings.options, await self._scheduler.limits(user))
 
     async def estimate(self, user: str, raw: Mapping[str, Any]) -> Estimate:
         """When such a server would start."""

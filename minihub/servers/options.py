@@ -6,7 +6,6 @@ checked here again, against the site's settings and the scheduler's own limits; 
 
 from __future__ import annotations
 
-import fnmatch
 import math
 import re
 from collections.abc import Iterable, Mapping
@@ -288,14 +287,6 @@ def _check_qos(options: ServerOptions, association: Association | None, errors: 
 
 
 # ---- the form -------------------------------------------------------------------------------------------------------
-
-
-def filter_accounts(limits: Limits, patterns: tuple[str, ...]) -> Limits:
-    """Leave only accounts that match one of the site's patterns (def-*); no patterns, no filter."""
-    if not patterns:
-        return limits
-    kept = tuple(a for a in limits.associations if any(fnmatch.fnmatchcase(a.account, p) for p in patterns))
-    return Limits(**{**{f.name: getattr(limits, f.name) for f in fields(Limits)}, "associations": kept})
 
 
 def build_form(

@@ -76,10 +76,6 @@ class Attempts:
         """One attempt with its secrets."""
         return await self._one(self._select_all().where(attempts.c.id == attempt_id))
 
-    async def by_tag(self, tag: str) -> AttemptRow | None:
-        """The attempt with that public tag."""
-        return await self._one(self._select_all().where(attempts.c.tag == tag))
-
     async def live(self) -> list[AttemptRow]:
         """Every attempt of which a job exists or may exist, oldest first."""
         return await self._many(

@@ -20,12 +20,12 @@ from minihub.web.urls import Urls
 MAX_FORM_BYTES = 256 * 1024
 
 
-def build_app(deps: Deps, door: Door | None = None) -> web.Application:
+def build_app(deps: Deps, door: Door) -> web.Application:
     """The application, ready for a runner with `handler_cancellation=True` (event streams end with their reader).
 
     Args:
         deps: All that the pages call.
-        door: The way to users' servers; None where there is none, as in tests of pages.
+        door: The way to users' servers, with its proxy.
     """
     app = web.Application(middlewares=[around], client_max_size=MAX_FORM_BYTES)
     directories = template_dirs(deps.settings.hub.templates_dir)
@@ -42,9 +42,8 @@ def build_app(deps: Deps, door: Door | None = None) -> web.Application:
     app.on_response_prepare.append(add_headers)
     app.on_shutdown.append(_end_streams)
     app.on_cleanup.append(_close)
-    if door is not None:
-        assert door.proxy is not None
-        door.proxy.attach(app)
+    assert door.proxy is not None
+    door.proxy.attach(app)
     add_routes(app, urls.base)
     add_api_routes(app, urls.api)
     return app

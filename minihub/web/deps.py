@@ -24,10 +24,6 @@ class Logins(Protocol):
         """End the login session of a cookie; an unknown one is no error. Closes its proxied connections."""
         ...
 
-    async def revoke_user(self, user: str) -> int:
-        """End all login sessions of a user; returns how many there were."""
-        ...
-
 
 class TokenRecord(Protocol):
     """An API token without its secret."""

@@ -125,14 +125,14 @@ class Hub:
 
 
 @asynccontextmanager
-async def run_hub(settings=None, open_forward=None):
+async def run_hub(settings=None):
     servers, identity, keeper, logged_out = FakeServers(), FakeIdentity(), TaskKeeper(), []
 
     async def do_logout(request, principal):
         logged_out.append(principal.key)
         return web.Response(text="logged out")
 
-    upstreams = Upstreams(keeper, open_forward)
+    upstreams = Upstreams(keeper)
     proxy = ReverseProxy(
         servers=servers,
         identity=identity,

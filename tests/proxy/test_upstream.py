@@ -28,9 +28,26 @@ def route(endpoint, secrets=PLAIN, **more):
     return Route("alice", "a1", endpoint, secrets, **more)
 
 
+class Forwarder:
+    """Leads to one socket, or nowhere."""
+
+    def __init__(self, path):
+        self.path = path
+        self.calls = []
+
+    async def open_forward(self, user, host, port):
+        self.calls.append(("open", user, host, port))
+        if self.path is None:
+            raise ConnectFailed("no login node")
+        return self.path
+
+    async def close_forward(self, user, host, port):
+        self.calls.append(("close", user, host, port))
+
+
 @asynccontextmanager
-async def upstream(endpoint, secrets=PLAIN, open_forward=None, **more):
-    made = Upstream(route(endpoint, secrets, **more), open_forward)
+async def upstream(endpoint, secrets=PLAIN, forwarder=None, **more):
+    made = Upstream(route(endpoint, secrets, **more), forwarder)
     try:
         yield made
     finally:
@@ -229,7 +246,7 @@ async def test_long_work_has_no_deadline(backend):
 @pytest.mark.parametrize("secured", [True, False])
 async def test_through_a_forward(backend, tmp_path, short_dir, secured):
     tls = make_tls() if secured else None
-    path, asked = short_dir / "f", []
+    path = short_dir / "f"
     async with serve(backend, tls=tls.server_context(tmp_path) if tls else None) as endpoint:
 
         async def copy(reader, writer):
@@ -242,26 +259,21 @@ async def test_through_a_forward(backend, tmp_path, short_dir, secured):
             far_reader, far_writer = await asyncio.open_connection(endpoint.host, endpoint.port)
             await asyncio.gather(copy(reader, far_writer), copy(far_reader, writer), return_exceptions=True)
 
-        async def open_forward(user, host, port):
-            asked.append((user, host, port))
-            return path
-
+        forwarder = Forwarder(path)
         secrets = tls.secrets if tls else PLAIN
         far = Endpoint(host="node-7", port=1234)
         async with await asyncio.start_unix_server(forward, path):
-            async with upstream(far, secrets, open_forward, via_ssh=True) as connection:
+            async with upstream(far, secrets, forwarder, via_ssh=True) as connection:
                 assert (await ask(connection))[0] == 200
                 await asyncio.sleep(0)
+                assert forwarder.calls == [("open", "alice", "node-7", 1234)]
             await asyncio.sleep(0.1)
-        assert asked == [("alice", "node-7", 1234)]
+        assert forwarder.calls[1:] == [("close", "alice", "node-7", 1234)]
 
 
 async def test_no_way_through_ssh():
-    async def open_forward(user, host, port):
-        raise ConnectFailed("no login node")
-
     far = Endpoint(host="node-7", port=1234)
-    async with upstream(far, PLAIN, open_forward, via_ssh=True) as connection:
+    async with upstream(far, PLAIN, Forwarder(None), via_ssh=True) as connection:
         with pytest.raises(UpstreamError, match="no login node"):
             await ask(connection)
     async with upstream(far, PLAIN, None, via_ssh=True) as connection:

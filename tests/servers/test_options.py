@@ -13,7 +13,7 @@ from minihub.config import parse_settings
 from minihub.errors import OptionsError
 from minihub.schedulers.base import Association, Limits, Partition
 from minihub.servers.model import ServerOptions
-from minihub.servers.options import NAMES, build_form, filter_accounts, parse_options
+from minihub.servers.options import NAMES, build_form, parse_options
 from tests.fakes import LIMITS
 
 SETTINGS = parse_settings({}).options
@@ -135,13 +135,6 @@ def test_bounds_of_the_form_are_the_widest_that_any_partition_allows():
     form = build_form(limits, SETTINGS, None, {})
 
     assert (form.max_time_hours, form.max_cores) == (9, 4)
-
-
-def test_account_patterns():
-    limits = filter_accounts(LIMITS, ("def-*",))
-
-    assert [a.account for a in limits.associations] == ["def-a"]
-    assert filter_accounts(LIMITS, ()) is LIMITS
 
 
 def test_a_partition_of_its_own_has_limits_of_its_own():

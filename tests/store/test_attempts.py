@@ -14,9 +14,7 @@ async def test_save_writes_and_overwrites(store, attempt):
     await store.attempts.save(later)
 
     assert await store.attempts.get(later.id) == later
-    assert await store.attempts.by_tag(later.tag) == later
     assert await store.attempts.get("nobody") is None
-    assert await store.attempts.by_tag("nothing") is None
 
 
 async def test_a_user_has_at_most_one_live_attempt(store, attempt):

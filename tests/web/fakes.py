@@ -240,12 +240,6 @@ class FakeLogins:
     async def revoke(self, cookie: str) -> None:
         self.identity.logins.pop(cookie, None)
 
-    async def revoke_user(self, user: str) -> int:
-        gone = [c for c, p in self.identity.logins.items() if p.user == user]
-        for cookie in gone:
-            del self.identity.logins[cookie]
-        return len(gone)
-
 
 @dataclass(frozen=True)
 class FakeTokenRecord:

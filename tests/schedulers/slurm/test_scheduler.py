@@ -356,6 +356,16 @@ class TestLimits:
         assert not limits.uses_accounts
         assert scheduler.commands_run["sacctmgr"] == 0
 
+    @pytest.mark.parametrize(("patterns", "kept"), [((), True), (("*",), True), (("d?f-*", "rrg-x"), False)])
+    async def test_the_site_chooses_accounts_by_patterns(self, transport, clock, patterns, kept):
+        scheduler = SlurmScheduler(parse_settings({"slurm": {"accounts": patterns}}), transport, clock)
+        limits = await scheduler.limits("alice")
+        names = {a.account for a in limits.associations}
+        await scheduler.close()
+
+        assert names
+        assert any(not name.startswith("def-") for name in names) is kept
+
     async def test_hidden_accounts_are_read_by_the_user(self, scheduler, transport):
         hide_jobs(transport)
         transport.answers["scontrol show config"] = ok(CONFIG.replace("= none", "= users,accounts"))
