@@ -194,9 +194,10 @@ async def test_an_unresponsive_scheduler_is_named(make_hub, page, passwords):
             await page.wait_for_url(re.compile("/hub/spawn-pending/bob"))
             # After some seconds nothing new is begun, and the page says why.
             async with asyncio.timeout(20):
-                while "Running servers are untouched" not in (await carol.get("/hub/spawn"))[1] or 'id="problem"' not in (
-                    await carol.get("/hub/spawn")
-                )[1]:
+                while (
+                    "Running servers are untouched" not in (await carol.get("/hub/spawn"))[1]
+                    or 'id="problem"' not in (await carol.get("/hub/spawn"))[1]
+                ):
                     await asyncio.sleep(0.2)
             status, _, text = await carol.post("/hub/spawn", time_hours="0.5")
             assert status == 503, text_of(text)
@@ -206,5 +207,3 @@ async def test_an_unresponsive_scheduler_is_named(make_hub, page, passwords):
         assert (await alice.server())["state"] == "ready"
         assert jobs(hub, "bob") == []
         await expect(page.locator("#outage")).to_have_count(0)
-
-
