@@ -7,7 +7,6 @@ import contextlib
 import logging
 import signal
 from collections.abc import AsyncIterator
-from functools import partial
 
 from aiohttp import web
 
@@ -20,12 +19,10 @@ from minihub.config import Settings
 from minihub.errors import ConfigError, SchedulerError, StoreError
 from minihub.helper.client import HelperClient
 from minihub.launching import Preparer, build_report_url
-from minihub.places import scheduler_name
 from minihub.proxy.forward import RUNNER_OPTIONS, ReverseProxy
 from minihub.proxy.prober import Prober
 from minihub.proxy.upstream import Upstreams
 from minihub.schedulers.base import Scheduler, parse_port
-from minihub.schedulers.slurm.reasons import explain_reason
 from minihub.servers.jobscript import default_path, verify_proof
 from minihub.servers.lifecycle import Clocks
 from minihub.servers.listing import ListingLoop, ListingSettings
@@ -38,7 +35,6 @@ from minihub.tasks import TaskKeeper
 from minihub.tls import load_front_tls
 from minihub.transports.base import Transport
 from minihub.web.app import build_app
-from minihub.web.cookies import login_cookie_name, own_cookie_names
 from minihub.web.deps import Deps
 from minihub.web.door import Door
 from minihub.web.urls import Urls
@@ -154,8 +150,6 @@ class _Hub:
             upstreams=self._upstreams,
             pages=door,
             do_logout=door.log_out,
-            login_cookie=partial(login_cookie_name, settings.hub.base_path),
-            own_cookies=own_cookie_names(settings.hub.base_path),
         )
         entrance.on_revoked(lambda _user, key: _close_login(door, key))
         self._app = build_app(_build_deps(ground, clock, store, self._manager, entrance), door)
@@ -233,7 +227,6 @@ def _build_deps(ground: Ground, clock: Clock, store: Store, manager: Manager, en
         authenticate=entrance.authenticate,
         is_admin=entrance.is_admin,
         open_url=open_url,
-        explain_reason=explain_reason if scheduler_name(settings) == "slurm" else str,
         only_user="" if ground.helper_info.root else ground.helper_info.user,
     )
 

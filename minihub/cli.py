@@ -64,6 +64,9 @@ def _build_parser() -> argparse.ArgumentParser:
         "--user", default="", help="act as this user for the test job (default: who runs the command)"
     )
     check.add_argument("--no-job", action="store_true", help="submit no test job")
+    check.add_argument(
+        "--password-stdin", action="store_true", help="try that user's login too; the password comes on stdin"
+    )
     check.set_defaults(run=_check)
 
     ca = commands.add_parser("ca", help="the ssh user certificate authority")
@@ -166,7 +169,7 @@ def _load(options: argparse.Namespace) -> Settings:
 
 
 def _config(options: argparse.Namespace) -> int:
-    from minihub.config import build_reference  # noqa: PLC0415
+    from minihub.reference import build_reference  # noqa: PLC0415
 
     if options.reference:
         print(build_reference(), end="")
@@ -212,9 +215,15 @@ def _ca(options: argparse.Namespace) -> int:
 
 
 def _check(options: argparse.Namespace) -> int:
+    # First of all, as for `serve`.
+    from minihub.helper.parent import fork_helper  # noqa: PLC0415
+
+    handle = fork_helper()
+    from minihub.checks.bench import Wish  # noqa: PLC0415
     from minihub.checks.run import run_checks  # noqa: PLC0415
 
-    return run_checks(_load(options), user=options.user, with_job=not options.no_job)
+    password = sys.stdin.readline().rstrip("\n") if options.password_stdin else None
+    return run_checks(handle, options.config, Wish(options.user, not options.no_job, password))
 
 
 def _verify(options: argparse.Namespace) -> int:

@@ -37,10 +37,13 @@ class HubSettings(Section):
     )
     port: int = Field(8000, ge=0, le=65535, description="Port to listen on; 0 takes a free one.")
     base_path: str = Field(
-        "/", pattern=r"^/([A-Za-z0-9._~-]+/)*$", description="Path prefix of everything, such as /jupyter/."
+        "/",
+        pattern=r"^/([A-Za-z0-9._~-]+/)*$",
+        description="Path prefix of everything, such as /jupyter/. Begins and ends with a slash.",
     )
     public_url: str = Field(
-        "", description="URL that users type, if a front proxy changes it; empty: from the request."
+        "",
+        description="URL that users type, where a front proxy changes host or scheme. Empty: taken from the request.",
     )
     callback_url: str = Field(
         "",
@@ -48,7 +51,8 @@ class HubSettings(Section):
         "Empty: made from host and port unless that is loopback. 'none': never; the report comes through Slurm's comment.",
     )
     trusted_proxies: tuple[str, ...] = Field(
-        (), description="Addresses or networks whose X-Forwarded-* headers are believed."
+        (),
+        description="Addresses or networks of front proxies: their X-Forwarded-For, -Proto and -Host are believed, nobody else's.",
     )
     state_dir: str = Field(
         "",
@@ -61,12 +65,18 @@ class HubSettings(Section):
         "", description="Started as root, the user as whom everything that listens runs. Empty: minihub."
     )
     site_name: str = Field("minihub", description="Name shown at the top of every page.")
-    help_url: str = Field("", description="Where users find help; shown on errors.")
+    help_url: str = Field(
+        "", description="URL of help for users; linked at the foot of every page and on errors."
+    )
     status_page_url: str = Field(
-        "", description="Where the cluster's status is shown; linked when a start fails."
+        "",
+        description="URL of the cluster's status; linked at the foot of every page and when a start fails.",
     )
     announcement: str = Field("", description="Plain text shown on top of every page.")
-    templates_dir: str = Field("", description="Directory whose templates replace ours of the same name.")
+    templates_dir: str = Field(
+        "",
+        description="Directory of the site's own templates and static files; those of the same name replace ours.",
+    )
     default_language: Literal["en", "fr"] = Field(
         "en", description="Language where the browser asks for none we have."
     )
@@ -103,15 +113,19 @@ class AuthSettings(Section):
         30, description="A PAM answer that takes longer is given up and its process killed."
     )
     allow_users: tuple[str, ...] = Field(
-        (), description="If this or allow_groups is set, only these users get in."
+        (), description="Users who get in. If this or allow_groups is set, nobody else does but admins."
     )
-    allow_groups: tuple[str, ...] = Field((), description="Unix groups whose members get in.")
+    allow_groups: tuple[str, ...] = Field(
+        (), description="Unix groups whose members get in; see allow_users."
+    )
     deny_users: tuple[str, ...] = Field((), description="Users who never get in; wins over allow.")
     deny_groups: tuple[str, ...] = Field(
         (), description="Unix groups whose members never get in; wins over allow."
     )
-    admin_users: tuple[str, ...] = Field((), description="Users who manage others' servers.")
-    admin_groups: tuple[str, ...] = Field((), description="Unix groups whose members do.")
+    admin_users: tuple[str, ...] = Field(
+        (), description="Users who are admins: they see and stop others' servers (REST API)."
+    )
+    admin_groups: tuple[str, ...] = Field((), description="Unix groups whose members are admins.")
     idle_lifetime_s: Seconds = Field(
         7 * 86400, description="A login unused for this long is over; use of the server counts."
     )
@@ -128,16 +142,21 @@ class ServersSettings(Section):
         "auto", description="auto: slurm where sbatch is found or login_nodes are set, else local."
     )
     spawn_timeout_s: Seconds = Field(
-        300, description="From submit until the job runs; then it is cancelled: Spawn failed: Timeout."
+        300,
+        description="How long a job may wait in the queue; then it is cancelled and the page says 'Spawn failed: Timeout'.",
     )
-    start_timeout_s: Seconds = Field(120, description="From the job's start until Jupyter answers.")
+    start_timeout_s: Seconds = Field(
+        120, description="How long Jupyter may take from the start of the job until it answers."
+    )
     upstream: Literal["tls", "plain"] = Field(
-        "tls", description="Hub to server over TCP: mutual TLS, or plain with a challenge."
+        "tls",
+        description="Between hub and nodes: tls (mutual, a pair of certificates for each start) or plain (a challenge at the start, then in the clear).",
     )
     via: Literal["direct", "ssh"] = Field(
-        "direct", description="How the hub reaches nodes: directly, or through the login node."
+        "direct",
+        description="How the hub reaches the nodes: directly by TCP, or through the login node by ssh.",
     )
-    stop_on_logout: bool = Field(default=True, description="Log Out cancels the job.")
+    stop_on_logout: bool = Field(default=True, description="Log Out ends the server and cancels its job.")
     cancel_repeat_s: Seconds = Field(
         5, description="How often a cancel is repeated until the scheduler confirms the end."
     )
@@ -146,34 +165,57 @@ class ServersSettings(Section):
 class OptionSettings(Section):
     """One server option on the form."""
 
-    default: Any = Field(None, description="First value.")
-    min: float | None = Field(None, description="Least value.")
-    max: float | None = Field(None, description="Greatest value; the scheduler's own limits hold besides.")
-    locked: bool = Field(default=False, description="Shown but fixed to the default.")
+    default: Any = Field(
+        None, description="Value that the form shows first, and that holds where none is given."
+    )
+    min: float | None = Field(None, description="Least value (numbers).")
+    max: float | None = Field(
+        None, description="Greatest value (numbers); the scheduler's own limits hold besides."
+    )
+    locked: bool = Field(default=False, description="Shown, but fixed to the default.")
     hidden: bool = Field(default=False, description="Neither shown nor accepted; the default holds.")
-    choices: tuple[str, ...] = Field((), description="If set, only these words.")
+    choices: tuple[str, ...] = Field((), description="If set, only these words can be chosen.")
 
 
 class OptionsSettings(Section):
     """The server options form: one table per option, such as [options.cores]."""
 
-    account: OptionSettings = Field(OptionSettings(), description="Account to be charged.")
-    qos: OptionSettings = Field(OptionSettings(hidden=True), description="Quality of service.")
-    partition: OptionSettings = Field(OptionSettings(), description="Partition.")
-    reservation: OptionSettings = Field(OptionSettings(hidden=True), description="Reservation.")
+    @model_validator(mode="before")
+    @classmethod
+    def _keep_defaults(cls, raw: Any) -> Any:
+        """A table changes the keys it names; the option's other defaults stay."""
+        if not isinstance(raw, Mapping):
+            return raw
+        known = {
+            name: field.default.model_dump(exclude_unset=True) for name, field in cls.model_fields.items()
+        }
+        return {
+            name: {**known[name], **rule} if name in known and isinstance(rule, Mapping) else rule
+            for name, rule in raw.items()
+        }
+
+    account: OptionSettings = Field(
+        OptionSettings(), description="Slurm account to be charged; offered are those that the user has."
+    )
+    qos: OptionSettings = Field(OptionSettings(hidden=True), description="Slurm's quality of service (QOS).")
+    partition: OptionSettings = Field(
+        OptionSettings(), description="Slurm's partition; none chosen: the scheduler's default."
+    )
+    reservation: OptionSettings = Field(OptionSettings(hidden=True), description="Slurm's reservation.")
     time_hours: OptionSettings = Field(
         OptionSettings(default=1.0, min=0.05), description="Time limit in hours; decimals are fine."
     )
     cores: OptionSettings = Field(OptionSettings(default=1, min=1), description="CPU cores on one node.")
     memory_mb: OptionSettings = Field(OptionSettings(default=2048, min=256), description="Memory in MB.")
-    gpu_type: OptionSettings = Field(OptionSettings(), description="GPU type.")
+    gpu_type: OptionSettings = Field(OptionSettings(), description="GPU type, as Slurm's GRES names it.")
     gpu_count: OptionSettings = Field(OptionSettings(default=0, min=0), description="Number of GPUs.")
     interface: OptionSettings = Field(
         OptionSettings(default="lab", choices=("lab", "notebook", "nbclassic", "terminal")),
         description="User interface.",
     )
     rescue: OptionSettings = Field(
-        OptionSettings(default=False), description="Start with a clean environment."
+        OptionSettings(default=False),
+        description="Rescue start: none of the user's start-up and Jupyter configuration files, nothing written to his home.",
     )
 
 
@@ -190,8 +232,10 @@ class JupyterSettings(Section):
     prologue: str = Field(
         "", description="Shell lines to run in the job before Jupyter starts. Written by the admin."
     )
-    env: dict[str, str] = Field({}, description="Environment variables for the server.")
-    args: tuple[str, ...] = Field((), description="More arguments for Jupyter.")
+    env: dict[str, str] = Field({}, description="Environment variables for the server and its kernels.")
+    args: tuple[str, ...] = Field(
+        (), description="More command-line arguments for Jupyter; users see them in ps."
+    )
     root_dir: str = Field("", description="Directory the file browser shows. Empty: the home directory.")
 
 
@@ -259,9 +303,17 @@ class SshSettings(Section):
 class LocalSettings(Section):
     """The local scheduler: servers on this very machine."""
 
-    max_cores: int = Field(0, ge=0, description="Most cores one server may ask for; 0: all of the machine.")
-    max_memory_mb: int = Field(0, ge=0, description="Most memory; 0: all of the machine.")
-    max_time_hours: float = Field(24, gt=0, description="Longest time limit.")
+    max_cores: int = Field(
+        0, ge=0, description="Most cores one server may ask for; 0: all of the machine. Not enforced either."
+    )
+    max_memory_mb: int = Field(
+        0,
+        ge=0,
+        description="Most memory one server may ask for; 0: all of the machine. Not enforced: there is no Slurm to do it.",
+    )
+    max_time_hours: float = Field(
+        24, gt=0, description="Longest time limit; a server that reaches its limit is ended."
+    )
     listing_s: Seconds = Field(1, description="Between looks at the processes while anybody waits.")
 
 
@@ -364,35 +416,3 @@ def _toml_value(text: str) -> Any:
         return tomllib.loads(f"v = {text}")["v"]
     except tomllib.TOMLDecodeError:
         return text
-
-
-def build_reference() -> str:
-    """Every setting with its default and meaning, as a TOML file in which nothing is set."""
-    lines: list[str] = []
-    for name, table in Settings.model_fields.items():
-        section = table.annotation
-        assert isinstance(section, type)
-        lines += [f"# {(section.__doc__ or '').strip()}", f"[{name}]"]
-        for key, field in section.model_fields.items():
-            lines.append(f"# {field.description}")
-            if isinstance(field.annotation, type) and issubclass(field.annotation, OptionSettings):
-                rule = field.default.model_dump(exclude_unset=True)
-                lines.append(f"# [{name}.{key}]  {_as_toml(rule)}")
-            else:
-                lines.append(f"# {key} = {_as_toml(field.default)}")
-        lines.append("")
-    option = ", ".join(f"{key} ({field.description})" for key, field in OptionSettings.model_fields.items())
-    lines.append(f"# Keys of each [options.NAME] table: {option}")
-    return "\n".join(lines) + "\n"
-
-
-def _as_toml(value: Any) -> str:
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, str):
-        return f'"{value}"'
-    if isinstance(value, (tuple, list)):
-        return "[" + ", ".join(_as_toml(item) for item in value) + "]"
-    if isinstance(value, dict):
-        return "{" + ", ".join(f"{key} = {_as_toml(item)}" for key, item in value.items()) + "}"
-    return f"{value:g}" if isinstance(value, float) else str(value)

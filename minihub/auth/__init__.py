@@ -11,6 +11,7 @@ composition root. What goes out: PAM, the system's user database, and the store'
     policy.py      who is admitted, who is an admin
     throttle.py    how many passwords are checked at once, whose is next (admission.py), how long a wrong one
                    waits for its answer (penalties.py; both pure)
+    request.py       what a request says of its sender: address, origin, tokens (pure)
     csrf.py, origin.py, cookies.py, next_url.py    small rules for browsers (pure)
 
 What never happens here:

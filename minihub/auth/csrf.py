@@ -1,6 +1,6 @@
 """Tokens that tie a form to the login (or, before it, to the browser) that it was drawn for. Touches no I/O.
 
-Together with `verify_origin`: either alone would do in a modern browser.
+Together with `verify_same_origin`: either alone would do in a modern browser.
 """
 
 from __future__ import annotations

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
+
+MAX_COOKIES_TRIED = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,3 +40,16 @@ class Identity(Protocol):
     async def token(self, token: str) -> Principal | None:
         """The owner and scopes of an API token, None if unknown, expired or revoked."""
         ...
+
+
+async def resolve_cookies(identity: Identity, cookies: Sequence[str]) -> tuple[Principal | None, str]:
+    """Find the first of several login cookies that is valid: somebody may have planted others beside it.
+
+    Returns:
+        Whose login session it is, and the cookie; (None, "") if none is valid.
+    """
+    for cookie in cookies[:MAX_COOKIES_TRIED]:
+        principal = identity.cached_login(cookie) or await identity.login(cookie)
+        if principal is not None:
+            return principal, cookie
+    return None, ""

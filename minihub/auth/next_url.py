@@ -8,8 +8,8 @@ from urllib.parse import unquote
 MAX_LENGTH = 2000
 
 
-def next_url(raw: str | None, base_path: str, default: str | None = None) -> str:
-    """Return `raw` unchanged if it is a path (with query and fragment) under `base_path`, else the default.
+def next_url(raw: str | None, base_path: str) -> str:
+    """Return `raw` unchanged if it is a path (with query and fragment) under `base_path`, else "".
 
     Browsers drop tabs and line ends, take a backslash for a slash, resolve dots even where they are percent-encoded,
     and read //host as another host: nothing that could be read in two ways passes.
@@ -17,18 +17,26 @@ def next_url(raw: str | None, base_path: str, default: str | None = None) -> str
     Args:
         raw: As the browser sent it, decoded once as a form field or query value is.
         base_path: The hub's prefix, with leading and trailing slash.
-        default: Where to go otherwise; None is the hub's home page.
     """
-    otherwise = f"{base_path}hub/home" if default is None else default
     if not raw or len(raw) > MAX_LENGTH:
-        return otherwise
+        return ""
     if not raw.startswith("/") or not all("!" <= character <= "~" for character in raw) or "\\" in raw:
-        return otherwise
+        return ""
     # Not urlsplit: it takes ///host for an empty host and a harmless path, which browsers do not.
     path = raw.partition("#")[0].partition("?")[0]
-    if not _is_inside(path, base_path):
-        return otherwise
-    return raw
+    return raw if _is_inside(path, base_path) else ""
+
+
+def goes_on(raw: str | None, base_path: str) -> str:
+    """The same, but "" too for a path that would lead round in circles: where to go on to after a login or a start."""
+    path = next_url(raw, base_path)
+    here = unquote(path.partition("?")[0].partition("#")[0]).removeprefix(base_path)
+    if any(part in {".", ".."} for part in here.split("/")):
+        return ""
+    is_circular = here in {"hub/login", "hub/logout"} or (
+        here.startswith("user/") and here.endswith("/logout")
+    )
+    return "" if is_circular else path
 
 
 def _is_inside(path: str, base_path: str) -> bool:

@@ -3,6 +3,9 @@
 For requests that a cookie authenticates and that do something: unsafe methods, and websockets. Any site can make a
 browser send those with our cookie (SameSite=Lax lets sibling hosts through), but it cannot forge these headers.
 
+`Sec-Fetch-Site: none` (the address bar, a bookmark) is no page of ours: people type addresses of pages, and those are
+safe methods, which nobody asks about here.
+
 Note: under `Referrer-Policy: no-referrer` browsers send `Origin: null` with form posts; use `same-origin` or more.
 
 Source: the Fetch standard (Origin, Sec-Fetch-Site); W3C Fetch Metadata Request Headers.
@@ -10,89 +13,86 @@ Source: the Fetch standard (Origin, Sec-Fetch-Site); W3C Fetch Metadata Request 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from urllib.parse import urlsplit
 
+from minihub.auth.request import Client, Pairs, first, values
 from minihub.errors import Forbidden
 
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 
+_DEFAULT_PORTS = {"http": 80, "https": 443}
 
-def verify_origin(method: str, headers: Mapping[str, str], allowed: str, *, websocket: bool = False) -> None:
-    """Return if the request is safe, or comes from a page of the origin `allowed`.
+
+def is_same_origin(pairs: Pairs, client: Client) -> bool:
+    """Whether a browser sent this from a page of this very origin.
+
+    Sec-Fetch-Site decides where there is one (browsers leave it out over plain http, except to localhost), else
+    Origin, else Referer. Nothing at all is a refusal: every browser sends Origin with what is asked about here.
 
     Args:
-        method: The request's.
-        headers: The request's; names in any case.
-        allowed: The hub's origin as the browser sees it: "https://hub.example:8443", or only "hub.example:8443"
-            (the Host header) where a front proxy hides which scheme the browser used.
-        websocket: The request asks for a websocket: unsafe in spite of GET.
+        pairs: Header fields as sent.
+        client: At which address the browser sees us.
+    """
+    sites = values(pairs, "sec-fetch-site")
+    if sites:
+        return all(site.strip().lower() == "same-origin" for site in sites)
+    origins = values(pairs, "origin")
+    if origins:
+        return all(_is_own(client, origin, is_origin=True) for origin in origins)
+    return _is_referred_here(pairs, client)
+
+
+def verify_same_origin(pairs: Pairs, client: Client) -> None:
+    """Return if a browser sent this from a page of this very origin; see `is_same_origin`.
 
     Raises:
         Forbidden: It comes from elsewhere, or does not say where from.
     """
-    if method.upper() in SAFE_METHODS and not websocket:
-        return
-    # Not sent over plain http, except to localhost; where it is sent, no front proxy can have confused it.
-    site = _one(headers, "sec-fetch-site")
-    if site is not None:
-        # "none": the user himself, from the address bar or a bookmark.
-        if site in {"same-origin", "none"}:
-            return
-        raise _refusal(f"Sec-Fetch-Site {site!r}")
-    origin = _one(headers, "origin")
-    if origin is None:
-        referer = _one(headers, "referer")
-        if referer is None:
-            raise _refusal("neither Origin nor Referer")
-        origin = _origin_of(referer)
-    if not _matches(origin, allowed):
-        raise _refusal(f"origin {origin!r}")
+    if not is_same_origin(pairs, client):
+        said = {name: values(pairs, name) for name in ("sec-fetch-site", "origin", "referer")}
+        raise Forbidden(
+            "This request did not come from a page of this hub. Open the hub's own page and try again.",
+            f"{client.scheme}://{client.host} was asked with {said}"[:300],
+        )
 
 
-def _refusal(detail: str) -> Forbidden:
-    return Forbidden(
-        "This request did not come from a page of this hub. Open the hub's own page and try again.",
-        detail[:200],
-    )
-
-
-def _one(headers: Mapping[str, str], name: str) -> str | None:
-    found = {value.strip() for key, value in headers.items() if key.lower() == name}
-    if len(found) > 1:
-        raise _refusal(f"several values of {name}")
-    return found.pop() if found else None
-
-
-def _origin_of(url: str) -> str:
-    scheme, separator, rest = url.partition("://")
-    return f"{scheme}{separator}{rest.partition('/')[0].partition('?')[0].partition('#')[0]}"
-
-
-def _matches(origin: str, allowed: str) -> bool:
-    theirs = _split(origin)
-    if theirs is None:
+def is_click(method: str, pairs: Pairs, client: Client) -> bool:
+    """Whether this is a person's click on a page of this origin, and not another site's link, image or frame."""
+    if method != "GET":
         return False
-    if "://" in allowed:
-        return theirs == _split(allowed)
-    return any(theirs == _split(f"{scheme}://{allowed}") for scheme in ("http", "https"))
+    if first(pairs, "sec-fetch-site"):
+        return (
+            is_same_origin(pairs, client)
+            and first(pairs, "sec-fetch-mode").lower() == "navigate"
+            and first(pairs, "sec-fetch-dest").lower() in ("document", "")
+        )
+    return _is_referred_here(pairs, client)
 
 
-def _split(origin: str) -> tuple[str, str, int] | None:
-    """Scheme, host and port, None if it is no plain origin ("null", a path, a user name)."""
+def _is_referred_here(pairs: Pairs, client: Client) -> bool:
+    referers = values(pairs, "referer")
+    return bool(referers) and all(_is_own(client, referer) for referer in referers)
+
+
+def _is_own(client: Client, url: str, *, is_origin: bool = False) -> bool:
+    """Whether `url` is on the origin the browser sees us at; `is_origin`: and nothing more than an origin.
+
+    Behind a front proxy that we were not told of, we take https for http: then only the host is compared.
+    """
     try:
-        parts = urlsplit(origin)
-        port = parts.port
+        theirs = urlsplit(url)
+        port = theirs.port
+        ours = urlsplit(f"//{client.host}")
+        our_port = ours.port
     except ValueError:
-        return None
-    default = {"http": 80, "https": 443}.get(parts.scheme)
-    if (
-        default is None
-        or not parts.hostname
-        or parts.path
-        or parts.query
-        or parts.fragment
-        or "@" in parts.netloc
-    ):
-        return None
-    return parts.scheme, parts.hostname.lower(), default if port is None else port
+        return False
+    default = _DEFAULT_PORTS.get(theirs.scheme)
+    if default is None or (client.scheme == "https" and theirs.scheme != "https"):
+        return False
+    if is_origin and (theirs.path or theirs.query or theirs.fragment or "@" in theirs.netloc):
+        return False
+    return (
+        bool(ours.hostname)
+        and theirs.hostname == ours.hostname
+        and (default if port is None else port) == (default if our_port is None else our_port)
+    )

@@ -8,6 +8,7 @@ import pwd
 import secrets
 from pathlib import Path
 
+from minihub.auth.policy import find_account, find_refusal, read_uid_min
 from minihub.building import uses_ssh
 from minihub.checks.bench import Bench
 from minihub.checks.model import CheckFailed, Found, NotTested
@@ -63,7 +64,7 @@ async def store(bench: Bench) -> Found:
 async def pam(bench: Bench) -> Found:
     """PAM's service is there and answers a wrong login as it must; a right one too if a password was given."""
     info = bench.ground.helper_info
-    if not any(Path(directory, info.pam_service).is_file() for directory in PAM_DIRECTORIES):
+    if not _has_service(info.pam_service):
         raise CheckFailed(
             f"there is no PAM service {info.pam_service!r} in {' or '.join(PAM_DIRECTORIES)}",
             f"Copy configs/pam.d/minihub to /etc/pam.d/{info.pam_service}, or set auth.pam_service.",
@@ -77,6 +78,11 @@ async def pam(bench: Bench) -> Found:
         )
     name = await _ask_right(bench, bench.wish.password)
     return Found(f"service {info.pam_service!r} refuses a wrong login and takes {name}'s password.{limits}")
+
+
+def _has_service(name: str) -> bool:
+    """Whether PAM has a file for the service; without one it falls back to `other`, which refuses everybody."""
+    return any(Path(directory, name).is_file() for directory in PAM_DIRECTORIES)
 
 
 async def _ask_wrong(bench: Bench) -> None:
@@ -125,7 +131,7 @@ async def _ask_right(bench: Bench, password: str) -> str:
 
 
 async def test_user(bench: Bench) -> Found:
-    """The user for whom the rest is tested exists here."""
+    """The user for whom the rest is tested exists here and is admitted."""
     name = bench.wish.user or _caller(bench)
     if not name:
         raise NotTested("no test user was named", "Add --user NAME to test all that a user's server needs.")
@@ -136,6 +142,13 @@ async def test_user(bench: Bench) -> Found:
             f"the hub's machine knows no user {name}",
             "Are LDAP or sssd up on this machine? `getent passwd NAME` has to answer.",
         ) from None
+    account = await asyncio.to_thread(find_account, name)
+    refusal = find_refusal(name, account, bench.settings.auth, read_uid_min())
+    if refusal:
+        raise CheckFailed(
+            f"the hub does not admit {name}: {refusal}",
+            "Test with a user whom it shall admit, or change auth.allow_* and auth.deny_*.",
+        )
     if bench.is_local and not bench.ground.helper_info.root and name != bench.ground.helper_info.user:
         raise NotTested(f"without root only {bench.ground.helper_info.user} can start a server here")
     bench.user, bench.home = entry.pw_name, entry.pw_dir
@@ -162,7 +175,7 @@ async def jupyter_here(bench: Bench) -> Found:
             f"there is no jupyter in {folder}", "Install JupyterLab there, or set jupyter.bin_dir."
         )
     looked_at = program or Path(folder, "jupyter")
-    done = await bench.helper.run(["tail", "-c", "0", "--", str(looked_at)], user=bench.user, timeout_s=20)
+    done = await bench.helper.run(["tail", "-c", "1", "--", str(looked_at)], user=bench.user, timeout_s=20)
     if done.exit_status != 0:
         where = f"; other users cannot enter {closed}" if closed else ""
         raise CheckFailed(
@@ -189,14 +202,6 @@ def _closed_to_others(path: Path) -> Path | None:
         if not mode & 0o001:
             return folder
     return None
-
-
-def describe_who(bench: Bench) -> str:
-    """As whom all this runs, and what that leaves out."""
-    info = bench.ground.helper_info
-    if info.root:
-        return f"started as root; runs as {bench.ground.hub_user}, and PAM is asked by the root helper"
-    return f"runs as {info.user} without root"
 
 
 CURE_KEYS = (

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 
-
 from minihub.checks.bench import Bench
 from minihub.checks.model import CheckFailed, Found
 from minihub.errors import ConnectFailed, HostKeyMismatch, TransportError
@@ -16,7 +15,7 @@ TAIL_NO_SUCH_FILE = 1
 
 
 async def login_nodes(bench: Bench) -> Found:
-    """sshd's port of at least one login node takes connections."""
+    """The ssh port of at least one login node takes connections."""
     up: list[str] = []
     down: list[str] = []
     for node in _nodes(bench):
@@ -119,7 +118,7 @@ def _cure_login(bench: Bench, *, service: bool) -> str:
             f"configs/sudoers.d/minihub; {account} must be in the group that it names. Test there, as\n"
             f"{transport.service_user}:  sudo -n -l -U {transport.service_user}"
         )
-    if transport.identity == "sudo" or bench.settings.ssh.service_key:
+    if service and _logs_in_by_key(bench, transport):
         return (
             f"The service key's public half must stand in ~{account}/.ssh/authorized_keys on the login node,\n"
             "and the account must have a shell. sshd's log there says why it refuses."
@@ -129,3 +128,9 @@ def _cure_login(bench: Bench, *, service: bool) -> str:
         f"(the group that {account} is in, the hub's address, AllowUsers/AllowGroups); check that both clocks agree.\n"
         "sshd's log there says why it refuses."
     )
+
+
+def _logs_in_by_key(bench: Bench, transport: SshTransport) -> bool:
+    """Whether the service account has a key of its own; else it gets certificates as users do."""
+    own_key = bench.ground.state_dir / "service_key"
+    return transport.identity == "sudo" or bool(bench.settings.ssh.service_key) or own_key.exists()

@@ -8,7 +8,8 @@ Who calls in: `servers/jobscript.py` takes the two sources as text and embeds th
 room is imported by the hub, and `launch.py` and `inside.py` import nothing of minihub: standard library only, and
 in `inside.py` what Jupyter itself is made of. Nothing is installed on the nodes.
 
-What goes out: one report {secret, port} to the hub (push), or the port in the job's Slurm comment (pull).
+What goes out: a notice {secret, port: null} that the job runs and one report {secret, port} to the hub (push), or the
+port in the job's Slurm comment (pull).
 
 What never happens here: a secret on a command line, in the environment or in the log; a file outside the runtime
 directory (0700, node-local, removed at the end); a process that outlives the job; a change in the user's home,
@@ -25,6 +26,9 @@ Decisions (November 2026):
   sentence in the log instead of being reported.
 - *Jupyter's login cookie is not used*: the proxy adds the token to every request, so the cookie would only be one more
   key lying about in the browser.
+- *Jupyter first*: the launcher imports, prunes and tells nothing before Jupyter has been started.
+- *The notice* makes the hub look at the queue while Jupyter starts. Without it the hub would ask for the node only when
+  the port is reported, and the user would wait for that listing.
 - *Half the start-up time is one import* (`jsonschema` -> `rfc3987_syntax`, which builds a grammar): it is blocked in
   the server process, and there only; kernels are not touched.
 """

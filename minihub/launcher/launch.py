@@ -7,21 +7,21 @@ interpreter's standard input and appends a call of `main` with the settings. See
 from __future__ import annotations
 
 import binascii
-import ctypes
 import errno
 import json
 import os
 import pwd
 import re
-import select
 import signal
-import socket
 import stat
-import subprocess
 import sys
-import threading
 import time
-from typing import Any, Dict, Iterator, List, Optional, Tuple
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, Dict, Iterator, List, Optional, Tuple
+
+# Imported where they are used, which is after Jupyter's start: ctypes, select, socket, ssl, threading.
 
 JUPYTER_GRACE_S = 8.0
 """How long Jupyter may take to shut its kernels down. Slurm's KillWait, 30 s by default, ends everything."""
@@ -280,8 +280,12 @@ def clear_socket(path: str) -> None:
 # ---------------------------------------------------------------------------------------------- telling the hub (push)
 
 
-def push_report(spec: Dict[str, Any], port: int) -> bool:
+def push_report(spec: Dict[str, Any], port: Optional[int]) -> bool:
     """Tell the hub the port. The secret is sent only to whoever holds the hub's certificate.
+
+    Args:
+        spec: The settings.
+        port: None: there is none yet, but the job runs.
 
     Returns:
         True if the hub took it, False if it refused: asking again would not help.
@@ -299,6 +303,8 @@ def push_report(spec: Dict[str, Any], port: int) -> bool:
         "POST %s HTTP/1.1\r\nHost: %s:%d\r\nContent-Type: application/json\r\nContent-Length: %d\r\n"
         "Connection: close\r\n\r\n" % (path or "/", host, number, len(body))
     )
+    import socket
+
     connection = socket.create_connection((host.strip("[]"), number), timeout=PUSH_TIMEOUT_S)
     try:
         if scheme == "https":
@@ -321,7 +327,7 @@ def push_report(spec: Dict[str, Any], port: int) -> bool:
     raise OSError("the hub answered %d" % code)
 
 
-def wrap_tls(connection: socket.socket, host: str, pin: Optional[str]) -> socket.socket:
+def wrap_tls(connection: Any, host: str, pin: Optional[str]) -> Any:
     """Speak TLS with the hub: with exactly the pinned certificate if there is a pin, else with any valid one.
 
     Raises:
@@ -344,11 +350,25 @@ def wrap_tls(connection: socket.socket, host: str, pin: Optional[str]) -> socket
     return secured
 
 
-class Push(threading.Thread):
+def in_background(work: Any) -> None:
+    """Run `work` in a thread that nobody waits for."""
+    import threading
+
+    threading.Thread(target=work, daemon=True).start()
+
+
+def push_notice(spec: Dict[str, Any]) -> None:
+    """Tell the hub that the job runs, so that it learns the node while Jupyter starts. Nothing depends on it."""
+    try:
+        push_report(spec, None)
+    except (OSError, ValueError):
+        pass  # the report itself tries harder
+
+
+class Push:
     """Sends the report, a few times if it must; the main thread looks at `taken` and `given_up`."""
 
     def __init__(self, spec: Dict[str, Any], port: int, wake: int) -> None:
-        super().__init__(daemon=True)
         self.spec = spec
         self.port = port
         self.wake = wake
@@ -384,8 +404,29 @@ class Push(threading.Thread):
 # ------------------------------------------------------------------------------------------------- the job's processes
 
 
+def spawn(command: List[str], environment: Dict[str, str], quiet: bool = False) -> int:
+    """Start a program with nothing on its standard input; `quiet`: its output goes nowhere.
+
+    Not `subprocess`, whose import takes as long as all the rest up to here.
+
+    Returns:
+        Its pid.
+
+    Raises:
+        OSError: It cannot be started.
+    """
+    actions = [(os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0)]
+    if quiet:
+        actions.append((os.POSIX_SPAWN_OPEN, 1, os.devnull, os.O_WRONLY, 0))
+    # Python ignores these two; other programs expect them as they are by default.
+    default = [signal.SIGPIPE, signal.SIGXFSZ]
+    return os.posix_spawnp(command[0], command, environment, file_actions=actions, setsigdef=default)
+
+
 def become_subreaper() -> None:
     """Orphans become our children, so that none is lost; without it (old kernels) only children are found."""
+    import ctypes
+
     try:
         ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
     except (OSError, AttributeError):
@@ -482,14 +523,14 @@ class Launcher:
         self.spec = spec
         self.jupyter = jupyter
         self.runtime = None  # type: Optional[str]
-        self.process = None  # type: Optional[subprocess.Popen[bytes]]
+        self.pid = None  # type: Optional[int]
         self.status = None  # type: Optional[int]
         self.stop_asked = False
         self.stop_deadline = None  # type: Optional[float]
         self.port = None  # type: Optional[int]
         self.push = None  # type: Optional[Push]
         self.pull_at = None  # type: Optional[float]
-        self.comment = None  # type: Optional[subprocess.Popen[bytes]]
+        self.comment = None  # type: Optional[int]
         self.comment_tries = 0
         self.wake_read, self.wake_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
 
@@ -503,11 +544,14 @@ class Launcher:
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             signal.signal(number, self.on_stop)
         signal.signal(signal.SIGCHLD, lambda *_: None)
-        become_subreaper()
         try:
-            prune_logs(self.spec)
             self.runtime = make_runtime_dir(self.spec)
             self.start()
+            # Jupyter takes its time: what is not needed for its start comes now.
+            become_subreaper()
+            if self.spec["report_url"]:
+                in_background(lambda: push_notice(self.spec))
+            prune_logs(self.spec)
             self.watch()
         except LaunchError as error:
             say(str(error))
@@ -531,9 +575,7 @@ class Launcher:
         self.notify = os.open(os.path.join(self.runtime, "notify"), os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
         command = build_command(self.spec, self.runtime, self.jupyter) + build_arguments(self.spec)
         try:
-            self.process = subprocess.Popen(
-                command, stdin=subprocess.DEVNULL, env=build_environment(self.spec, self.runtime)
-            )
+            self.pid = spawn(command, build_environment(self.spec, self.runtime))
         except OSError as error:
             raise LaunchError("%s cannot be started: %s" % (command[0], error.strerror)) from error
 
@@ -546,8 +588,8 @@ class Launcher:
             now = time.monotonic()
             if self.stop_asked and self.stop_deadline is None:
                 self.stop_deadline = now + JUPYTER_GRACE_S
-                assert self.process is not None
-                send(self.process.pid, signal.SIGTERM)
+                assert self.pid is not None
+                send(self.pid, signal.SIGTERM)
             if self.stop_deadline is not None and now >= self.stop_deadline:
                 return
             self.pull(now)
@@ -556,6 +598,8 @@ class Launcher:
 
     def wait(self, timeout: Optional[float]) -> None:
         """Sleep until a signal, a word from Jupyter or from the report, or the timeout."""
+        import select
+
         ready, _, _ = select.select([self.wake_read, self.notify], [], [], timeout)
         if self.wake_read in ready:
             os.read(self.wake_read, 4096)
@@ -571,7 +615,7 @@ class Launcher:
         wants_comment = self.spec["comment_report"] and bool(os.environ.get("SLURM_JOB_ID"))
         if self.spec["report_url"]:
             self.push = Push(self.spec, port, self.wake_write)
-            self.push.start()
+            in_background(self.push.run)
         if wants_comment:
             self.pull_at = time.monotonic() + (PULL_AFTER_S if self.push else 0.0)
 
@@ -588,16 +632,8 @@ class Launcher:
         self.pull_at = None
         job = os.environ["SLURM_JOB_ID"]
         try:
-            self.comment = subprocess.Popen(
-                [
-                    self.spec["scontrol"],
-                    "update",
-                    "jobid=" + job,
-                    "comment=%s %d" % (self.spec["tag"], self.port or 0),
-                ],
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-            )
+            words = ["update", "jobid=" + job, "comment=%s %d" % (self.spec["tag"], self.port or 0)]
+            self.comment = spawn([self.spec["scontrol"], *words], dict(os.environ), quiet=True)
         except OSError as error:
             say("%s cannot be started: %s" % (self.spec["scontrol"], error.strerror))
 
@@ -614,18 +650,19 @@ class Launcher:
                 return False
             if pid == 0:
                 return True
-            if self.process is not None and pid == self.process.pid:
-                self.status = self.process.returncode = exit_status(wait_status)
-            if self.comment is not None and pid == self.comment.pid:
-                self.comment.returncode = exit_status(wait_status)
-                if self.comment.returncode and self.comment_tries < COMMENT_TRIES:
+            if pid == self.pid:
+                self.status = exit_status(wait_status)
+            if pid == self.comment:
+                if wait_status and self.comment_tries < COMMENT_TRIES:
                     self.pull_at = time.monotonic() + float(self.comment_tries)
-                elif self.comment.returncode:
+                elif wait_status:
                     say("scontrol could not write the port into the job's comment")
                 self.comment = None
 
     def end_descendants(self) -> None:
         """End every process below this one: kernels, terminals, their background processes, orphans."""
+        import select
+
         for number, patience in ((signal.SIGTERM, TERM_GRACE_S), (signal.SIGKILL, 5.0)):
             deadline = time.monotonic() + patience
             told = set()  # type: set[int]

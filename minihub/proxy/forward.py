@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any, Final, Protocol
 from urllib.parse import quote
 
@@ -12,19 +12,13 @@ from aiohttp import StreamReader, web
 from aiohttp.http_exceptions import HttpProcessingError
 from multidict import CIMultiDict
 
-from minihub.auth.model import Identity, Principal
+from minihub.auth.cookies import login_cookie, own_cookie_names
+from minihub.auth.model import Identity, Principal, resolve_cookies
+from minihub.auth.request import find_client, values
 from minihub.config import Settings
 from minihub.errors import UpstreamError, UpstreamUnsafe
 from minihub.proxy import gate
-from minihub.proxy.headers import (
-    Client,
-    Pairs,
-    build_inbound,
-    build_outbound,
-    parse_networks,
-    resolve_client,
-    values,
-)
+from minihub.proxy.headers import build_inbound, build_outbound
 from minihub.proxy.live import Ending, Live, LiveConnections
 from minihub.proxy.upstream import HandshakeRefused, Upstream, Upstreams
 from minihub.proxy.websocket import CLOSE_TIMEOUT_S, bridge
@@ -63,7 +57,6 @@ RUNNER_OPTIONS: Final[dict[str, Any]] = {
 """What the application's runner must be given for the proxy to keep its promises."""
 
 RECHECK_LOGINS_S = 60.0
-MAX_COOKIES_TRIED = 4
 
 _MESSAGES = {
     "bad_path": "This address cannot be understood.",
@@ -103,14 +96,6 @@ class Pages(Protocol):
         ...
 
 
-class CookieName(Protocol):
-    """Names the login cookie."""
-
-    def __call__(self, *, secure: bool) -> str:
-        """`secure`: the browser speaks TLS."""
-        ...
-
-
 class Forwarded:
     """Marks what a user's server answered: the hub's own headers (its policy for pages) are not for it."""
 
@@ -139,8 +124,6 @@ class ReverseProxy:
         upstreams: Upstreams,
         pages: Pages,
         do_logout: DoLogout,
-        login_cookie: CookieName,
-        own_cookies: Collection[str],
     ) -> None:
         """Put together.
 
@@ -151,19 +134,15 @@ class ReverseProxy:
             upstreams: Shared with the prober, whose connections are then used on.
             pages: Draws what people see.
             do_logout: Logs out and answers, as the hub's own log out page does.
-            login_cookie: Tells the name of the cookie that holds the login session, which depends on TLS.
-            own_cookies: Names of all cookies of the hub: neither sent to users' servers nor set by them.
         """
         self._servers = servers
         self._identity = identity
+        self._hub = settings.hub
         self._base_path = settings.hub.base_path
-        self._public_url = settings.hub.public_url
-        self._trusted = parse_networks(settings.hub.trusted_proxies)
         self._upstreams = upstreams
         self._pages = pages
         self._do_logout = do_logout
-        self._login_cookie = login_cookie
-        self._own_cookies = frozenset(own_cookies) | {login_cookie(secure=True), login_cookie(secure=False)}
+        self._own_cookies = own_cookie_names(settings.hub.base_path)
         self._live = LiveConnections()
         self._keeper = TaskKeeper()
 
@@ -199,9 +178,10 @@ class ReverseProxy:
     async def handle(self, request: web.Request) -> web.StreamResponse:
         """Answer one request under /user/."""
         pairs = tuple(request.headers.items())
-        head = gate.Head(request.method, request.raw_path, pairs, self._client(request, pairs))
-        name = self._login_cookie(secure=head.client.scheme == "https")
-        knock = gate.read(head, base_path=self._base_path, login_cookie=name)
+        client = find_client(pairs, request.remote or "", request.scheme, self._hub)
+        head = gate.Head(request.method, request.raw_path, pairs, client)
+        rule = login_cookie(tls=client.scheme == "https", base_path=self._base_path)
+        knock = gate.read(head, base_path=self._base_path, login_cookie=rule.name)
         if isinstance(knock, gate.Refuse):
             return _refusal(knock.status, knock.kind)
         if isinstance(knock, gate.ToSlash):
@@ -242,19 +222,11 @@ class ReverseProxy:
             return await self._pages.refused(request, refusal.status, refusal.kind)
         return _refusal(refusal.status, refusal.kind)
 
-    def _client(self, request: web.Request, pairs: Pairs) -> Client:
-        client = resolve_client(pairs, request.remote or "", request.scheme, self._trusted)
-        if not self._public_url:
-            return client
-        scheme, _, rest = self._public_url.partition("://")
-        return Client(client.address, scheme, rest.partition("/")[0])
-
     async def _who(self, knock: gate.Knock) -> tuple[Principal | None, str]:
         """Who knocks, and the cookie by which we know ("" for a token). A valid cookie wins."""
-        for cookie in knock.cookies[:MAX_COOKIES_TRIED]:
-            found = self._identity.cached_login(cookie) or await self._identity.login(cookie)
-            if found is not None:
-                return found, cookie
+        found, cookie = await resolve_cookies(self._identity, knock.cookies)
+        if found is not None:
+            return found, cookie
         for token in knock.tokens:
             found = await self._identity.token(token)
             if found is not None:

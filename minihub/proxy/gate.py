@@ -15,17 +15,16 @@ the caller finds out who that is, and `decide` says what happens. Nothing else d
 from __future__ import annotations
 
 from dataclasses import dataclass
-from urllib.parse import unquote, unquote_plus, urlsplit
+from urllib.parse import unquote, unquote_plus
 
 from minihub.auth.model import Principal
+from minihub.auth.origin import SAFE_METHODS, is_click, is_same_origin
+from minihub.auth.request import Client, Pairs, first, read_tokens
 from minihub.auth.scopes import allows
-from minihub.proxy.headers import Client, Pairs, first, read_cookies, values
+from minihub.proxy.headers import read_cookies
 from minihub.servers.model import Attempt, Route, State, server_path
 
-SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 REFUSED_METHODS = frozenset({"TRACE", "TRACK", "CONNECT"})
-
-_DEFAULT_PORTS = {"http": 80, "https": 443}
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,7 +156,7 @@ def read(head: Head, *, base_path: str, login_cookie: str) -> Knock | ToSlash | 
         path=path,
         query=query,
         cookies=tuple(read_cookies(head.pairs, login_cookie)),
-        tokens=(*_header_tokens(head.pairs), *query_tokens),
+        tokens=(*read_tokens(head.pairs), *query_tokens),
         is_navigation=not is_websocket and _is_navigation(head, path),
         is_websocket=is_websocket,
     )
@@ -186,9 +185,13 @@ def decide(  # noqa: PLR0911 - one return for each case
     if is_logout:
         if by_token:
             return Refuse(403, "token_logout")
-        return Logout(principal) if is_logout_click(knock.head) else ConfirmLogout(principal)
+        return (
+            Logout(principal)
+            if is_click(knock.head.method, knock.head.pairs, knock.head.client)
+            else ConfirmLogout(principal)
+        )
     unsafe = knock.is_websocket or knock.head.method not in SAFE_METHODS
-    if unsafe and not by_token and not is_same_origin(knock.head):
+    if unsafe and not by_token and not is_same_origin(knock.head.pairs, knock.head.client):
         return Refuse(403, "cross_site")
     if route is None:
         return NotRunning(knock.user, not_running_status(attempt))
@@ -207,37 +210,6 @@ def not_running_status(attempt: Attempt | None) -> int:
     return 503
 
 
-def is_same_origin(head: Head) -> bool:
-    """Whether a browser sent this from a page of this very origin.
-
-    Sec-Fetch-Site decides where there is one (browsers leave it out over plain http, except to localhost), else
-    Origin, else Referer. Nothing at all is a refusal: every browser sends Origin with what is asked about here.
-    """
-    site = first(head.pairs, "sec-fetch-site").lower()
-    if site:
-        return site == "same-origin"
-    origins = values(head.pairs, "origin")
-    if origins:
-        return all(_is_own(head.client, origin) for origin in origins)
-    referer = first(head.pairs, "referer")
-    return bool(referer) and _is_own(head.client, referer)
-
-
-def is_logout_click(head: Head) -> bool:
-    """Whether this is a person's click on a page of this origin, and not another site's link, image or frame."""
-    if head.method != "GET":
-        return False
-    site = first(head.pairs, "sec-fetch-site").lower()
-    if site:
-        return (
-            site == "same-origin"
-            and first(head.pairs, "sec-fetch-mode").lower() == "navigate"
-            and first(head.pairs, "sec-fetch-dest").lower() in ("document", "")
-        )
-    referer = first(head.pairs, "referer")
-    return bool(referer) and _is_own(head.client, referer)
-
-
 def strip_tokens(query: str) -> tuple[str, tuple[str, ...]]:
     """Take every `token` out of a query; the rest stays byte for byte."""
     if "token" not in unquote(query):
@@ -250,15 +222,6 @@ def strip_tokens(query: str) -> tuple[str, tuple[str, ...]]:
         else:
             kept.append(item)
     return "&".join(kept), tuple(token for token in tokens if token)
-
-
-def _header_tokens(pairs: Pairs) -> list[str]:
-    tokens = []
-    for value in values(pairs, "authorization"):
-        scheme, _, token = value.strip().partition(" ")
-        if scheme.lower() in ("token", "bearer") and token.strip():
-            tokens.append(token.strip())
-    return tokens
 
 
 def _is_navigation(head: Head, path: str) -> bool:
@@ -274,20 +237,3 @@ def _is_clean(target: str) -> bool:
     """Visible ASCII without what browsers and servers read in different ways."""
     path = target.partition("?")[0]
     return all("!" <= char <= "~" and char != "#" for char in target) and "\\" not in path
-
-
-def _is_own(client: Client, url: str) -> bool:
-    """Whether `url` is on the origin the browser sees us at.
-
-    Behind a front proxy that we were not told of, we take https for http: then only the host is compared.
-    """
-    try:
-        theirs = urlsplit(url)
-        port = theirs.port or _DEFAULT_PORTS.get(theirs.scheme)
-        ours = urlsplit(f"//{client.host}")
-        our_port = ours.port or _DEFAULT_PORTS.get(theirs.scheme)
-    except ValueError:
-        return False
-    if theirs.scheme not in _DEFAULT_PORTS or (client.scheme == "https" and theirs.scheme != "https"):
-        return False
-    return bool(ours.hostname) and theirs.hostname == ours.hostname and port == our_port

@@ -6,12 +6,9 @@ by the browser; what concerns the whole origin cannot be said by one user's serv
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass
-from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
+from collections.abc import Collection
 
-Pairs = Sequence[tuple[str, str]]
-Networks = tuple[IPv4Network | IPv6Network, ...]
+from minihub.auth.request import Client, Pairs, values
 
 HOP_BY_HOP = frozenset(
     {
@@ -51,72 +48,6 @@ _ORIGIN_WIDE = frozenset(
         "x-sendfile",
     }
 )
-
-
-@dataclass(frozen=True, slots=True)
-class Client:
-    """The browser's side of a request, after trusted front proxies were believed."""
-
-    address: str
-    """IP address, "" if unknown."""
-    scheme: str
-    """"http" or "https", as the browser sees it."""
-    host: str
-    """Host[:port] as the browser sees it."""
-
-
-def values(pairs: Pairs, name: str) -> list[str]:
-    """All values of the field `name` (lower case)."""
-    return [value for key, value in pairs if key.lower() == name]
-
-
-def first(pairs: Pairs, name: str) -> str:
-    """The first value of the field `name` (lower case), "" if there is none."""
-    return next((value for key, value in pairs if key.lower() == name), "")
-
-
-def parse_networks(texts: Iterable[str]) -> Networks:
-    """Parse addresses and networks ("10.0.0.1", "10.0.0.0/8").
-
-    Raises:
-        ValueError: One is neither.
-    """
-    return tuple(ip_network(text, strict=False) for text in texts)
-
-
-def resolve_client(pairs: Pairs, peer: str, scheme: str, trusted: Networks) -> Client:
-    """Say who the browser is: the connection's other end, or what a trusted front proxy says of it.
-
-    Of several X-Forwarded-For addresses the last one that is no trusted proxy counts: those before it are hearsay.
-    """
-    host = first(pairs, "host")
-    if not _is_trusted(peer, trusted):
-        return Client(peer, scheme, host)
-    hops = [
-        hop.strip() for value in values(pairs, "x-forwarded-for") for hop in value.split(",") if hop.strip()
-    ]
-    address = next(
-        (hop for hop in reversed(hops) if not _is_trusted(hop, trusted)), hops[0] if hops else peer
-    )
-    said = _last_item(pairs, "x-forwarded-proto").lower()
-    return Client(
-        address,
-        said if said in ("http", "https") else scheme,
-        _last_item(pairs, "x-forwarded-host") or host,
-    )
-
-
-def _is_trusted(address: str, trusted: Networks) -> bool:
-    try:
-        parsed = ip_address(address)
-    except ValueError:
-        return False
-    return any(parsed in network for network in trusted)
-
-
-def _last_item(pairs: Pairs, name: str) -> str:
-    found = values(pairs, name)
-    return found[-1].rpartition(",")[2].strip() if found else ""
 
 
 def build_inbound(

@@ -22,8 +22,8 @@ from aiohttp.client_proto import ResponseHandler
 from multidict import CIMultiDict
 from yarl import URL
 
+from minihub.auth.request import Pairs
 from minihub.errors import HubError, TransportError, UpstreamError, UpstreamUnsafe
-from minihub.proxy.headers import Pairs
 from minihub.servers.identity import client_context
 from minihub.servers.model import Route
 from minihub.tasks import TaskKeeper

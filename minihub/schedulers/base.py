@@ -57,6 +57,10 @@ class Job:
     phase: JobPhase
     reason: str = ""
     """The scheduler's own word, such as Priority; "" if none."""
+    reason_words: str = ""
+    """The same as a sentence for people; "" if there is none."""
+    hopeless: bool = False
+    """A waiting job that cannot start for this reason, however long it waits."""
     node: str | None = None
     comment: str = ""
     submitted_at: float | None = None

@@ -22,6 +22,16 @@ def rejected(message: str) -> Failure:
     )
 
 
+def never_starts(attempt: Attempt) -> Failure:
+    """The scheduler took the job, but says that it can never start."""
+    return Failure(
+        FailureKind.REJECTED,
+        "The job could never have started, so it was cancelled.",
+        attempt.job_reason_words or attempt.job_reason,
+        "Change the options and start again.",
+    )
+
+
 def unavailable(message: str) -> Failure:
     """The scheduler, or the way to it, does not answer."""
     return Failure(
@@ -59,7 +69,7 @@ def spawn_timeout(attempt: Attempt, timeout_s: float) -> Failure:
     elif not attempt.job_state:
         reason = "The scheduler has not been answering, so nothing is known of the job."
     else:
-        reason = attempt.job_reason or attempt.job_state
+        reason = attempt.job_reason_words or attempt.job_reason or attempt.job_state
     limit = f"{timeout_s / 60:g} min" if timeout_s >= 60 else f"{timeout_s:g} s"
     return Failure(
         FailureKind.SPAWN_TIMEOUT,

@@ -226,4 +226,5 @@ fi
 if [ -z "$minihub_python" ]; then
   echo "minihub: there is no Python for the launcher on $(hostname) in PATH=$PATH" >&2
   exit 127
-fi"""
+fi
+echo "minihub: on $(hostname) ${minihub_jupyter:-jupyter} is run by $minihub_python" >&2"""

@@ -11,7 +11,8 @@ The rules:
 - An end that is wanted (STOPPING) stays wanted: the cancel is repeated until the listing confirms it, and an answer of
   sbatch that comes late is cancelled then.
 - A submission nobody answered is in doubt until it can no longer be running anywhere; meanwhile the tag is looked for.
-- FAILED always has a Failure. Final states never change again.
+- A job that can never start is not waited for.
+- FAILED always has a Failure. Final states never change again, and hold no secrets.
 
 What it does not handle: which job in a listing belongs to the attempt (`servers/matching.py`), and words
 (`servers/explain.py` makes the Failure).
@@ -24,7 +25,7 @@ from typing import assert_never
 
 from minihub.schedulers.base import Job, JobEnding, JobPhase
 from minihub.servers import explain
-from minihub.servers.model import Attempt, Failure, State, StopCause
+from minihub.servers.model import NO_SECRETS, Attempt, Failure, State, StopCause
 
 MISSES_THAT_MEAN_GONE = 2
 
@@ -258,6 +259,7 @@ def _job_seen(attempt: Attempt, job: Job, now: float, clocks: Clocks) -> Step:
         submitted_at=job.submitted_at or attempt.submitted_at,
         job_state=job.state,
         job_reason=job.reason,
+        job_reason_words=job.reason_words,
         misses=0,
         doubt_until=None,
     )
@@ -288,6 +290,8 @@ def _seen_while_stopping(seen: Attempt, job: Job, now: float, clocks: Clocks) ->
 
 def _seen_waiting(seen: Attempt, job: Job, now: float, clocks: Clocks) -> Step:
     waiting = seen.with_(expected_start=job.started_at)
+    if job.hopeless:
+        return _stop_wanted(waiting, StopCause.NEVER_STARTS, explain.never_starts(waiting), now)
     if seen.state is State.QUEUED:
         return waiting, ()
     # Requeued by an admin or by Slurm itself: it waits anew, and what it reported is void.
@@ -400,8 +404,11 @@ def _cancel_again(attempt: Attempt, now: float, clocks: Clocks) -> Step:
 
 
 def _final(attempt: Attempt, now: float) -> Step:
+    # Nobody is let in with its secrets any more: what is written down from now on holds none.
     state = State.FAILED if attempt.failure is not None else State.STOPPED
-    return _to(attempt.with_(deadline=None, ended_at=now), state, now), (CloseConnections(),)
+    return _to(attempt.with_(deadline=None, ended_at=now, secrets=NO_SECRETS), state, now), (
+        CloseConnections(),
+    )
 
 
 def _to(attempt: Attempt, state: State, now: float) -> Attempt:

@@ -1,13 +1,14 @@
 """One listing for everybody: asks the scheduler, and tells every attempt what it showed.
 
 Adaptive: often while somebody waits, seldom when all is quiet, at once after a report, never sooner than five times
-what the last one took. A listing that fails changes nothing but "scheduler last answered at".
+what the quickest of the last three took (a slow scheduler is slow each time; one slow answer is a busy login node's). A listing that fails changes nothing but "scheduler last answered at".
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -56,6 +57,7 @@ class ListingLoop:
         self._parse_port = parse_port
         self._retired: dict[str, str | None] = {}
         self._took_s: float | None = None
+        self._recent_s: deque[float] = deque(maxlen=3)
         self._last_answer_at: float | None = None
         self._failing_since: float | None = None
         self._problem = ""
@@ -115,7 +117,7 @@ class ListingLoop:
     async def _pause(self) -> None:
         """Wait until the next listing is due, or wanted."""
         wanted = self._supervisor.list_now
-        least_s = self._settings.load_factor * (self._took_s or 0.0)
+        least_s = self._settings.load_factor * min(self._recent_s, default=0.0)
         if self._burst > 0:
             pause_s = _PORT_CONFIRMATIONS_S[len(_PORT_CONFIRMATIONS_S) - self._burst]
             self._burst -= 1
@@ -143,6 +145,7 @@ class ListingLoop:
             return False
         finally:
             self._took_s = self._clock.monotonic() - started
+            self._recent_s.append(self._took_s)
         if self._failing_since is not None:
             log.warning("the scheduler answers again after %.0f s", self._clock.wall() - self._failing_since)
         self._last_answer_at = self._clock.wall()

@@ -18,7 +18,7 @@ from minihub.schedulers.base import Estimate, JobRequest, Limits, Scheduler
 from minihub.servers import lifecycle as life
 from minihub.servers.listing import ListingLoop
 from minihub.servers.matching import build_tag
-from minihub.servers.model import Attempt, Route, Secrets, ServerOptions, State, StopCause
+from minihub.servers.model import NO_SECRETS, Attempt, Route, Secrets, ServerOptions, State, StopCause
 from minihub.servers.options import build_form, filter_accounts, parse_options
 from minihub.servers.records import parse_row, parse_stored_options
 from minihub.servers.service import OptionsForm, Progress, SchedulerHealth
@@ -91,9 +91,10 @@ class Manager:
         self._users = users
         self._clock = clock
         self._prepare = prepare
-        self._routes: dict[str, Route] = {}
+        self._routes: dict[str, tuple[str, float | None, Route]] = {}
         self._activity: dict[str, float] = {}
         self._doubted: dict[str, float] = {}
+        self._noticed: dict[str, str] = {}
 
     async def adopt_all(self) -> None:
         """Take over what an earlier hub process left; before the first listing."""
@@ -115,11 +116,13 @@ class Manager:
         attempt = self._registry.get(user)
         if attempt is None or attempt.state is not State.READY:
             return None
-        route = self._routes.get(user)
-        if route is None or route.attempt_id != attempt.id:
-            route = self._supervisor.build_route(attempt)
-            if route is not None:
-                self._routes[user] = route
+        known = self._routes.get(user)
+        # A requeued job becomes READY again elsewhere: same attempt, another moment.
+        if known is not None and known[:2] == (attempt.id, attempt.ready_at):
+            return known[2]
+        route = self._supervisor.build_route(attempt)
+        if route is not None:
+            self._routes[user] = (attempt.id, attempt.ready_at, route)
         return route
 
     def touch(self, user: str) -> None:
@@ -190,11 +193,11 @@ class Manager:
     async def estimate(self, user: str, raw: Mapping[str, Any]) -> Estimate:
         """When such a server would start."""
         options = await self._checked(user, raw)
-        request = self._request(
+        request = build_request(
             user,
             build_tag(self._hub_id, "0" * 12),
             options,
-            Prepared(_NO_SECRETS, _NO_SCRIPT, "/", "/dev/null"),
+            Prepared(NO_SECRETS, _NO_SCRIPT, "/", "/dev/null"),
         )
         return await self._scheduler.estimate(request)
 
@@ -226,7 +229,7 @@ class Manager:
             deadline=now + self._settings.servers.spawn_timeout_s,
             log_path=prepared.log_path,
         )
-        begun = await self._supervisor.begin(attempt, self._request(user, tag, options, prepared))
+        begun = await self._supervisor.begin(attempt, build_request(user, tag, options, prepared))
         if begun.id != attempt.id:
             return begun, False
         log.info("%s: start wanted by %s", user, by)
@@ -238,24 +241,6 @@ class Manager:
             await self._users.set_last_options(user, asdict(options))
         except HubError as error:
             log.warning("%s: the choice of options could not be remembered: %s", user, error)
-
-    def _request(self, user: str, tag: str, options: ServerOptions, prepared: Prepared) -> JobRequest:
-        return JobRequest(
-            user=user,
-            home=prepared.home,
-            tag=tag,
-            script=prepared.script,
-            time_limit=timedelta(hours=options.time_hours),
-            cores=options.cores,
-            memory_mib=options.memory_mb,
-            account=options.account,
-            qos=options.qos,
-            partition=options.partition,
-            reservation=options.reservation,
-            gpu_type=options.gpu_type,
-            gpu_count=options.gpu_count,
-            log_path=prepared.log_path or "/dev/null",
-        )
 
     async def stop(self, user: str, cause: StopCause, *, by: str) -> Attempt | None:
         """Want the end of `user`'s server."""
@@ -274,11 +259,18 @@ class Manager:
         attempt = self._registry.get(user)
         return attempt is None or not attempt.is_live
 
-    def report(self, secret: str, port: int) -> bool:
-        """A launcher says where its Jupyter listens."""
+    def report(self, secret: str, port: int | None) -> bool:
+        """A launcher says where its Jupyter listens, or (None) that its job runs."""
         attempt = self._registry.waiting_for_report(secret)
-        if attempt is None or not 0 <= port < 65536:
+        if attempt is None or (port is not None and not 0 <= port < 65536):
             return False
+        if port is None:
+            # Once: whoever knows the secret shall not make us ask the scheduler all the time.
+            waits = attempt.state in (State.SUBMITTING, State.QUEUED)
+            if waits and self._noticed.get(attempt.user) != attempt.id:
+                self._noticed[attempt.user] = attempt.id
+                self._supervisor.list_now.set()
+            return True
         self._supervisor.feed_soon(attempt, life.PortReported(port))
         return True
 
@@ -302,7 +294,26 @@ class Manager:
                 await watch.wait(_PROGRESS_LOOK_S)
 
 
-_NO_SECRETS = Secrets("", "")
+def build_request(user: str, tag: str, options: ServerOptions, prepared: Prepared) -> JobRequest:
+    """What the scheduler is asked for."""
+    return JobRequest(
+        user=user,
+        home=prepared.home,
+        tag=tag,
+        script=prepared.script,
+        time_limit=timedelta(hours=options.time_hours),
+        cores=options.cores,
+        memory_mib=options.memory_mb,
+        account=options.account,
+        qos=options.qos,
+        partition=options.partition,
+        reservation=options.reservation,
+        gpu_type=options.gpu_type,
+        gpu_count=options.gpu_count,
+        log_path=prepared.log_path or "/dev/null",
+    )
+
+
 _NO_SCRIPT = "#!/bin/sh\ntrue\n"
 
 _PERCENT = {State.SUBMITTING: 5, State.QUEUED: 20, State.STARTING: 60}

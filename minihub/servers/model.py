@@ -41,6 +41,7 @@ class StopCause(StrEnum):
     AGE = "age"
     SPAWN_TIMEOUT = "spawn_timeout"
     START_TIMEOUT = "start_timeout"
+    NEVER_STARTS = "never_starts"
     UNSAFE = "unsafe"
     SUPERSEDED = "superseded"
 
@@ -48,7 +49,7 @@ class StopCause(StrEnum):
 class FailureKind(StrEnum):
     """Why an attempt failed; pages and metrics group by it."""
 
-    REJECTED = "rejected"  # sbatch said no
+    REJECTED = "rejected"  # the scheduler said no, at once or for as long as the job would wait
     UNAVAILABLE = "unavailable"  # the scheduler or the way to it does not answer
     DOUBTFUL = "doubtful"  # no answer to the submission, and no job came of it
     SPAWN_TIMEOUT = "spawn_timeout"  # the job did not start in time
@@ -109,6 +110,10 @@ class Secrets:
     client_key: str = field(default="", repr=False)
 
 
+NO_SECRETS = Secrets("", "")
+"""Of attempts that are over, and of requests that start nothing."""
+
+
 @dataclass(frozen=True, slots=True)
 class ServerTls:
     """The job's part of an attempt's TLS identity: goes into the job script, is kept nowhere in the hub."""
@@ -142,6 +147,9 @@ class Attempt:
     """Slurm's own submit time once a listing showed it: identity is job id + owner + this."""
     job_state: str = ""
     job_reason: str = ""
+    """The scheduler's own word."""
+    job_reason_words: str = ""
+    """The same as a sentence for people."""
     node: str | None = None
     started_at: float | None = None
     expected_start: float | None = None

@@ -15,6 +15,7 @@ _COLUMNS = ("id", "user", "tag", "state", "created_at", "changed_at", "ended_at"
 _VOLATILE = (
     "job_state",
     "job_reason",
+    "job_reason_words",
     "expected_start",
     "misses",
     "log_tail",

@@ -125,8 +125,8 @@ class Servers(Protocol):
         """Events from now until ready, failed or stopped (which is the last one); the present state comes first."""
         ...
 
-    def report(self, secret: str, port: int) -> bool:
-        """A launcher says where its Jupyter listens. False: no such secret waits (the caller answers 403)."""
+    def report(self, secret: str, port: int | None) -> bool:
+        """A launcher says where its Jupyter listens, or (None) that its job runs. False: no such secret waits (the caller answers 403)."""
         ...
 
     async def history(self, user: str | None, *, limit: int = 50, offset: int = 0) -> list[Attempt]:

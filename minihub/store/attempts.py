@@ -104,14 +104,6 @@ class Attempts:
             query = query.where(attempts.c.user == user)
         return await self._many(query)
 
-    async def forget_secrets(self, attempt_id: str) -> None:
-        """Wipe the secrets of an attempt that is over."""
-
-        async def work(connection: AsyncConnection) -> None:
-            await connection.execute(update(attempts).where(attempts.c.id == attempt_id).values(secrets=""))
-
-        await self._database.write(work)
-
     @staticmethod
     def _select_all() -> Select[Any]:
         return select(*_COLUMNS, attempts.c.secrets)

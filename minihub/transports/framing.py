@@ -24,6 +24,7 @@ the environment is what `build_environment` says.
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -109,9 +110,14 @@ def split_wrapper(stderr: str) -> tuple[bool, str]:
     return (True, after) if ready else (False, before)
 
 
+def is_overdue(exit_status: int, elapsed_s: float, timeout_s: float) -> bool:
+    """Tell whether timeout(1) ended a command; 137 may also be the kernel's own kill, long before."""
+    return exit_status == TIMED_OUT_STATUS or (exit_status == KILLED_STATUS and elapsed_s >= timeout_s)
+
+
 def _seconds(timeout_s: float) -> str:
     """Whole seconds, at least one: `timeout 0` means no limit."""
-    return str(max(1, round(timeout_s)))
+    return str(max(1, math.ceil(timeout_s)))
 
 
 @dataclass(slots=True)

@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import math
 import os
 import pwd
 import signal
@@ -22,6 +21,7 @@ from minihub.config import SlurmSettings
 from minihub.errors import CommandTimedOut, ConnectFailed, HelperError
 from minihub.helper.client import HelperClient
 from minihub.transports.base import CommandResult
+from minihub.transports.framing import KILL_AFTER_S, build_sudo, is_overdue, split_wrapper
 
 log = logging.getLogger(__name__)
 
@@ -31,10 +31,6 @@ RunAs = Callable[[Sequence[str], str, bytes, float], Awaitable[CommandResult]]
 STANDARD_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 TERM_GRACE_S = 2.0
 """Between SIGTERM and SIGKILL, and how long the end of a killed process is waited for."""
-WRAPPER_KILL_S = 5.0
-"""Between SIGTERM and SIGKILL in configs/minihub-job."""
-WRAPPER_READY = "minihub-job: ready\n"
-"""What the wrapper says on stderr just before it runs the program; where it is missing nothing ran."""
 
 
 class LocalTransport:
@@ -66,15 +62,18 @@ class LocalTransport:
 
     async def _run_sudo(self, argv: Sequence[str], who: str, stdin: bytes, timeout_s: float) -> CommandResult:
         """Run through the wrapper, which limits the time itself: sudo is root's, so we could not end it."""
-        limit_s = max(1, math.ceil(timeout_s))
-        sudo = build_sudo(who, self._settings.wrapper, limit_s, argv)
-        result = await self._run_here(sudo, stdin, limit_s + WRAPPER_KILL_S + TERM_GRACE_S)
-        before, ready, after = result.stderr.partition(WRAPPER_READY)
-        if not ready:
-            raise ConnectFailed("The hub may not act for you on this host.", before.strip()[-300:])
-        if result.exit_status in (124, 128 + signal.SIGKILL):
-            raise CommandTimedOut(f"{argv[0]} did not end within {limit_s} s.")
-        return replace(result, stderr=before + after)
+        try:
+            sudo = build_sudo(self._settings.wrapper, who, argv, timeout_s)
+        except ValueError as error:
+            raise ConnectFailed("The hub does not run such a command.", f"{argv[0]}: {error}") from error
+        began = self._clock.monotonic()
+        result = await self._run_here(sudo, stdin, timeout_s + 1 + KILL_AFTER_S + TERM_GRACE_S)
+        ran, stderr = split_wrapper(result.stderr)
+        if not ran:
+            raise ConnectFailed("The hub may not act for you on this host.", stderr.strip()[-300:])
+        if is_overdue(result.exit_status, self._clock.monotonic() - began, timeout_s):
+            raise CommandTimedOut(f"{argv[0]} did not end within {timeout_s:g} s.")
+        return replace(result, stderr=stderr)
 
     async def _run_here(self, argv: Sequence[str], stdin: bytes, timeout_s: float) -> CommandResult:
         began = self._clock.monotonic()
@@ -136,11 +135,6 @@ def build_environment(settings: SlurmSettings, user: str, home: str) -> dict[str
     if settings.conf:
         environment["SLURM_CONF"] = settings.conf
     return environment
-
-
-def build_sudo(user: str, wrapper: str, limit_s: int, argv: Sequence[str]) -> tuple[str, ...]:
-    """Build the call of the root-owned wrapper that configs/sudoers.d admits."""
-    return ("sudo", "-n", "-u", user, "--", wrapper, "--ready", f"--timeout={limit_s}", *argv)
 
 
 class _Process(asyncio.SubprocessProtocol):

@@ -24,13 +24,12 @@ from minihub.transports.command import Ended, Limits, NotStarted, run_command
 from minihub.transports.dialing import UNREACHABLE, ClientKeys, Dialer
 from minihub.transports.forwards import Forwards, Target
 from minihub.transports.framing import (
-    KILLED_STATUS,
-    TIMED_OUT_STATUS,
     build_env_words,
     build_environment,
     build_sudo,
     build_timed,
     build_words,
+    is_overdue,
     split_wrapper,
 )
 from minihub.transports.link import SHUTTING_DOWN, Link
@@ -116,8 +115,7 @@ class SshTransport:
                     "The login node does not let the hub act for you.", f"sudo: {stderr.strip()[-500:]}"
                 )
             ended = Ended(ended.exit_status, ended.stdout, stderr)
-        overdue = ended.exit_status == KILLED_STATUS and elapsed_s >= timeout_s
-        if ended.exit_status == TIMED_OUT_STATUS or overdue:
+        if is_overdue(ended.exit_status, elapsed_s, timeout_s):
             raise CommandTimedOut(
                 f"{argv[0]} on the cluster's login node did not finish within {timeout_s:g} s.",
                 f"ended by timeout(1) after {elapsed_s:.1f} s: {ended.stderr.strip()[-300:]}",

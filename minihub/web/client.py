@@ -1,30 +1,22 @@
-"""Who the browser is on the network, and from which page a request comes: the proxy's and auth's rules, for aiohttp."""
+"""Who the browser is on the network, and from which page a request comes: auth's rules, for aiohttp."""
 
 from __future__ import annotations
 
-from functools import lru_cache
-
 from aiohttp import web
 
+from minihub.auth import origin
+from minihub.auth.request import Client, Pairs, find_client
 from minihub.config import HubSettings
-from minihub.proxy import gate
-from minihub.proxy.headers import Client, Networks, parse_networks, resolve_client
 
 
-@lru_cache(maxsize=8)
-def _networks(names: tuple[str, ...]) -> Networks:
-    return parse_networks(names)
+def pairs_of(request: web.Request) -> Pairs:
+    """The header fields as sent."""
+    return tuple(request.headers.items())
 
 
 def client_of(request: web.Request, settings: HubSettings) -> Client:
     """Address, scheme and host as the browser has them, declared front proxies believed."""
-    pairs = tuple(request.headers.items())
-    peer = request.remote or ""
-    client = resolve_client(pairs, peer, request.scheme, _networks(settings.trusted_proxies))
-    if not settings.public_url:
-        return client
-    scheme, _, rest = settings.public_url.partition("://")
-    return Client(client.address, scheme, rest.partition("/")[0])
+    return find_client(pairs_of(request), request.remote or "", request.scheme, settings)
 
 
 def client_address(request: web.Request, settings: HubSettings) -> str:
@@ -43,11 +35,14 @@ def own_origin(request: web.Request, settings: HubSettings) -> str:
     return f"{client.scheme}://{client.host}"
 
 
+def verify_own_page(request: web.Request, settings: HubSettings) -> None:
+    """Return if the request was sent by a page of this origin; raises Forbidden."""
+    origin.verify_same_origin(pairs_of(request), client_of(request, settings))
+
+
 def is_logout_click(request: web.Request, settings: HubSettings) -> bool:
     """Whether a person clicked Log Out on a page of this origin."""
-    pairs = tuple(request.headers.items())
-    head = gate.Head(request.method, request.raw_path, pairs, client_of(request, settings))
-    return gate.is_logout_click(head)
+    return origin.is_click(request.method, pairs_of(request), client_of(request, settings))
 
 
 def is_navigation(request: web.Request) -> bool:

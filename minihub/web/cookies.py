@@ -4,27 +4,12 @@ from __future__ import annotations
 
 from aiohttp import web
 
-from minihub.auth.cookies import CookieRule, form_cookie, login_cookie
+from minihub.auth.cookies import LANGUAGE_COOKIE, CookieRule, form_cookie, login_cookie
 from minihub.config import HubSettings
 from minihub.proxy.headers import read_cookies
-from minihub.web.client import is_secure
+from minihub.web.client import is_secure, pairs_of
 
-LANGUAGE_COOKIE = "minihub-language"
-MAX_COOKIES_TRIED = 4
 YEAR_S = 365 * 86400
-
-
-def login_cookie_name(base_path: str, *, secure: bool) -> str:
-    """For the proxy, which strips it."""
-    return login_cookie(tls=secure, base_path=base_path).name
-
-
-def own_cookie_names(base_path: str) -> frozenset[str]:
-    """All names of the hub's cookies: users' servers neither see nor set them."""
-    rules = [
-        make(tls=tls, base_path=base_path) for make in (login_cookie, form_cookie) for tls in (True, False)
-    ]
-    return frozenset(rule.name for rule in rules) | {LANGUAGE_COOKIE}
 
 
 def login_cookies(request: web.Request, settings: HubSettings) -> list[str]:
@@ -42,7 +27,7 @@ def set_login_cookie(
 def drop_login_cookie(request: web.Request, response: web.StreamResponse, settings: HubSettings) -> None:
     """Make this browser forget its login."""
     rule = _login_rule(request, settings)
-    response.del_cookie(rule.name, path=rule.path, secure=rule.secure, httponly=True, samesite="Lax")
+    response.del_cookie(rule.name, **rule.attributes())
 
 
 def get_form_cookie(request: web.Request, settings: HubSettings) -> str | None:
@@ -74,8 +59,8 @@ def _form_rule(request: web.Request, settings: HubSettings) -> CookieRule:
 
 
 def _values(request: web.Request, name: str) -> list[str]:
-    return read_cookies(tuple(request.headers.items()), name)[:MAX_COOKIES_TRIED]
+    return read_cookies(pairs_of(request), name)
 
 
 def _set(response: web.StreamResponse, rule: CookieRule, value: str) -> None:
-    response.set_cookie(rule.name, value, path=rule.path, secure=rule.secure, httponly=True, samesite="Lax")
+    response.set_cookie(rule.name, value, **rule.attributes())

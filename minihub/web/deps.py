@@ -165,7 +165,5 @@ class Deps:
     is_admin: Callable[[str], bool]
     open_url: Callable[[Attempt], str]
     """Where a ready server opens: a path with base_path, such as /user/ada/lab."""
-    explain_reason: Callable[[str], str] = str
-    """The scheduler's reason for letting a job wait, as a sentence."""
     only_user: str = ""
     """If set, the only user who can log in (a hub started as an ordinary user); the login page says so."""

@@ -7,16 +7,14 @@ from enum import Enum
 
 from aiohttp import web
 
-from minihub.auth import origin
+from minihub.auth.origin import SAFE_METHODS
 from minihub.errors import Forbidden, LoginExpired
-from minihub.web.client import own_origin
+from minihub.web.client import verify_own_page
 from minihub.web.keys import DEPS, PRINCIPAL, URLS
 from minihub.web.respond import hub_error_response, redirect, wants_json
 from minihub.web.words import N_
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
-
-SAFE_METHODS = origin.SAFE_METHODS
 
 PAGE_TOO_OLD = N_("This page was too old to be sent, so nothing was done. Go back, reload it and try again.")
 
@@ -65,7 +63,7 @@ async def verify_form(request: web.Request) -> None:
         Forbidden: It is not certainly ours.
     """
     deps = request.app[DEPS]
-    origin.verify_origin(request.method, request.headers, own_origin(request, deps.settings.hub))
+    verify_own_page(request, deps.settings.hub)
     principal = request.get(PRINCIPAL)
     if principal is None:
         return

@@ -7,11 +7,13 @@ import secrets
 
 from aiohttp import hdrs, web
 
+from minihub.auth.cookies import LANGUAGE_COOKIE
+from minihub.auth.model import resolve_cookies
 from minihub.errors import HubError
 from minihub.logs import request_id, user_name
 from minihub.proxy.forward import Forwarded
 from minihub.web.client import is_secure
-from minihub.web.cookies import LANGUAGE_COOKIE, login_cookies
+from minihub.web.cookies import login_cookies
 from minihub.web.guard import Handler
 from minihub.web.keys import CATALOGUES, DEPS, LOGIN_COOKIE, PRINCIPAL, REQUEST_ID, TRANSLATOR, URLS
 from minihub.web.respond import error_response, hub_error_response
@@ -84,12 +86,10 @@ async def _resolve_login(request: web.Request) -> None:
 async def find_login(request: web.Request) -> None:
     """Note who asks, if a login cookie says so."""
     deps = request.app[DEPS]
-    for cookie in login_cookies(request, deps.settings.hub):
-        principal = deps.identity.cached_login(cookie) or await deps.identity.login(cookie)
-        if principal is not None:
-            request[PRINCIPAL], request[LOGIN_COOKIE] = principal, cookie
-            user_name.set(principal.user)
-            return
+    principal, cookie = await resolve_cookies(deps.identity, login_cookies(request, deps.settings.hub))
+    if principal is not None:
+        request[PRINCIPAL], request[LOGIN_COOKIE] = principal, cookie
+        user_name.set(principal.user)
 
 
 async def add_headers(request: web.Request, response: web.StreamResponse) -> None:
@@ -100,6 +100,7 @@ async def add_headers(request: web.Request, response: web.StreamResponse) -> Non
     for name, value in SECURITY_HEADERS.items():
         headers.setdefault(name, value)
     headers.setdefault("Cache-Control", "no-store")
+    headers[hdrs.SERVER] = "minihub"
     if REQUEST_ID in request:
         headers["X-Request-ID"] = request[REQUEST_ID]
     settings = request.app[DEPS].settings

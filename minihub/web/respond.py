@@ -49,7 +49,7 @@ def translator(request: web.Request) -> Translator:
 def view_of(request: web.Request, attempt: Attempt, progress: Progress | None = None) -> ServerView:
     """An attempt in the reader's words."""
     deps = request.app[DEPS]
-    return Viewer(translator(request), deps.settings.servers, deps.explain_reason).view(attempt, progress)
+    return Viewer(translator(request), deps.settings.servers).view(attempt, progress)
 
 
 def clock(request: web.Request) -> Clock:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from urllib.parse import quote, unquote, urlencode
+from urllib.parse import quote, urlencode
 
-from minihub.auth.next_url import next_url
+from minihub.auth.next_url import goes_on, next_url
 from minihub.servers.model import server_path
 
 
@@ -107,18 +107,11 @@ class Urls:
 
     def safe_path(self, raw: str | None) -> str:
         """A path as it came from the browser, "" unless it certainly stays on this hub."""
-        return next_url(raw, self.base, "")
+        return next_url(raw, self.base)
 
     def safe_next(self, raw: str | None) -> str:
         """Where to go on to after a login or a start: a safe path that does not lead round in circles."""
-        path = self.safe_path(raw)
-        here = unquote(path.split("?", 1)[0].split("#", 1)[0]).removeprefix(self.base)
-        if any(part in {".", ".."} for part in here.split("/")):
-            return ""
-        circular = here in {"hub/login", "hub/logout"} or (
-            here.startswith("user/") and here.endswith("/logout")
-        )
-        return "" if circular else path
+        return goes_on(raw, self.base)
 
 
 def with_query(path: str, **values: str) -> str:

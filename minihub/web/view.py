@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from minihub.config import ServersSettings
-from minihub.servers.model import Attempt, FailureKind, State
+from minihub.servers.model import Attempt, State
 from minihub.servers.service import Progress, SchedulerHealth
 from minihub.web import words
 from minihub.web.i18n import Translator
@@ -49,7 +48,7 @@ class ServerView:
     job_state: str
     """Slurm's own words, such as "PENDING (Priority)"; for people who know them."""
     reason: str
-    """The scheduler's reason in plain words, while it lets the job wait or if it did so for too long."""
+    """The scheduler's reason in plain words, while it lets the job wait."""
     node: str
     created_at: float
     started_at: float | None
@@ -72,21 +71,14 @@ class ServerView:
 class Viewer:
     """Puts attempts into words: one per request, since it knows the reader's language."""
 
-    def __init__(
-        self, tr: Translator, settings: ServersSettings, explain_reason: Callable[[str], str]
-    ) -> None:
+    def __init__(self, tr: Translator, settings: ServersSettings) -> None:
         self._tr = tr
         self._settings = settings
-        self._explain_reason = explain_reason
 
     def view(self, attempt: Attempt, progress: Progress | None = None) -> ServerView:
         """Put an attempt (and the progress event it came with, if any) into words."""
-        reason = self._explain_reason(attempt.job_reason) if attempt.job_reason else ""
-        timed_out = attempt.failure is not None and attempt.failure.kind is FailureKind.SPAWN_TIMEOUT
-        shown = attempt.state is State.QUEUED or timed_out
-        return _view_of(
-            attempt, self._tr, self._settings, self._tr.message(reason) if shown else "", progress
-        )
+        reason = attempt.job_reason_words if attempt.state is State.QUEUED else ""
+        return _view_of(attempt, self._tr, self._settings, self._tr.message(reason), progress)
 
 
 def _view_of(
@@ -126,17 +118,9 @@ def _view_of(
         clock=_clock(attempt, tr, settings),
         log_tail=last_lines(attempt.log_tail),
         ended=_ended(attempt, tr),
-        failure_reason=_failure_reason(attempt, tr, explained=bool(reason)),
+        failure_reason=tr.message(failure.reason) if failure else "",
         failure_advice=tr.message(failure.advice) if failure else "",
     )
-
-
-def _failure_reason(attempt: Attempt, tr: Translator, *, explained: bool) -> str:
-    if attempt.failure is None:
-        return ""
-    text = attempt.failure.reason
-    # Where we know plain words, they stand in place of the scheduler's code at the end of the sentence.
-    return tr.message(text.removesuffix(attempt.job_reason) if explained else text).strip()
 
 
 def last_lines(text: str, count: int = LOG_LINES_SHOWN) -> str:

@@ -45,6 +45,7 @@ STOP_CAUSES = {
     StopCause.AGE: N_("Stopped because it reached the greatest age that this hub allows."),
     StopCause.SPAWN_TIMEOUT: N_("Cancelled because the job did not start in time."),
     StopCause.START_TIMEOUT: N_("Cancelled because Jupyter did not come up in time."),
+    StopCause.NEVER_STARTS: N_("Cancelled because the job could never have started."),
     StopCause.UNSAFE: N_("Stopped because it was not protected."),
     StopCause.SUPERSEDED: N_("Replaced by a newer one."),
 }

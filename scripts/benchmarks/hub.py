@@ -13,6 +13,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 from .site import Site, build_settings, free_port
 
@@ -23,14 +24,14 @@ _STAMP = re.compile(r"(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d),(\d{3}) ")
 class Hub:
     """A hub that runs; use it in a `with`."""
 
-    def __init__(self, site: Site, *, name: str = "hub", pull: bool = False, log_level: str = "INFO") -> None:
+    def __init__(self, site: Site, *, name: str = "hub", **settings: Any) -> None:
         self.site = site
         self.port = free_port(site.address)
         self.url = f"https://{site.address}:{self.port}"
         self._state = site.directory / f"state-{name}"
         self._config = site.directory / f"{name}.toml"
         self.log_file = site.directory / f"{name}.log"
-        self._config.write_text(build_settings(site, self.port, self._state, pull=pull, log_level=log_level))
+        self._config.write_text(build_settings(site, self.port, self._state, **settings))
         self.process: subprocess.Popen[bytes] | None = None
         self.started = 0.0
 
@@ -121,7 +122,7 @@ class Hub:
         return found
 
 
-async def wait_until(happened, timeout_s: float = 60.0, pause_s: float = 0.005):  # noqa: ASYNC109
+async def wait_until(happened, timeout_s: float = 60.0, pause_s: float = 0.005):
     """Return what `happened()` returns once that is true."""
     ends = time.monotonic() + timeout_s
     while not (result := happened()):

@@ -70,7 +70,7 @@ async def _all(hub: Hub, rounds: int) -> dict[str, list]:
     return found
 
 
-def measure(site: Site, *, rounds: int = 5) -> Section:
+def measure(site: Site, *, rounds: int = 3) -> Section:
     """Measure it."""
     section = Section("login", "Logins")
     with Hub(site, name="login") as hub:

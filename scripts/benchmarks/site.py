@@ -97,7 +97,15 @@ def free_port(address: str) -> int:
         return listener.getsockname()[1]
 
 
-def build_settings(site: Site, port: int, state: Path, *, pull: bool = False, log_level: str = "INFO") -> str:
+def build_settings(
+    site: Site,
+    port: int,
+    state: Path,
+    *,
+    pull: bool = False,
+    idle_close_s: float = 300,
+    log_level: str = "INFO",
+) -> str:
     """The settings file: the real path, nothing tuned."""
     facts = site.facts
     return f"""\
@@ -137,4 +145,5 @@ known_hosts = "{facts["known_hosts"]}"
 ca_key = "{facts["user_ca"]}"
 service_key = "{facts["service_key"]}"
 source_address = "{site.address}"
+idle_close_s = {idle_close_s}
 """

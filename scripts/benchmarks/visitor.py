@@ -82,6 +82,10 @@ class Visitor:
         """Have the options form open, as everybody who clicks Start."""
         self._token = await self._form_token("/hub/spawn")
 
+    async def open_home(self) -> None:
+        """Have the control panel open, with its Stop button."""
+        self._token = await self._form_token("/hub/home")
+
     async def start(self) -> Started:
         """Click Start and wait as the browser does, until the server's page answers 200."""
         done = Started(self.user, time.time())

@@ -4,7 +4,7 @@ from http.cookies import SimpleCookie
 
 import pytest
 
-from minihub.auth.cookies import form_cookie, login_cookie
+from minihub.auth.cookies import form_cookie, login_cookie, own_cookie_names
 
 
 @pytest.mark.parametrize(
@@ -37,3 +37,11 @@ def test_a_host_cookie_keeps_what_browsers_demand_of_it():
     assert "Secure" in header
     assert "Path=/" in header.split("; ")
     assert "Domain" not in header
+
+
+def test_every_cookie_of_ours_is_known_by_name():
+    for base_path in ("/", "/jupyter/"):
+        for make in (login_cookie, form_cookie):
+            for tls in (True, False):
+                assert make(tls=tls, base_path=base_path).name in own_cookie_names(base_path)
+    assert "minihub-language" in own_cookie_names("/")

@@ -59,7 +59,7 @@ async def test_cancel_while_queued(hub, page, passwords, full):
     await start(page)
     wait = page.locator("#wait")
     await expect(wait).to_contain_text("PENDING (Resources)")
-    await expect(wait).to_contain_text("waits for cores, memory or GPUs to become free")
+    await expect(wait).to_contain_text(re.compile("next in line|higher priority"))
     await expect(page.locator("#wait progress")).to_have_attribute("value", "20")
     await take(page, "waiting-for-resources")
     [job] = jobs(hub, "alice")
@@ -81,7 +81,7 @@ async def test_spawn_timeout(hasty, page, passwords, full):
     await take(page, "spawn-timeout")
     await expect(page.locator(".failure")).to_contain_text("did not start within 6 s")
     # Slurm's reason, in plain words.
-    await expect(page.locator(".failure")).to_contain_text("waits for cores, memory or GPUs to become free")
+    await expect(page.locator(".failure")).to_contain_text(re.compile("next in line|higher priority"))
     await expect(page.locator("#failure-advice")).to_contain_text("Ask for less time")
     await expect(page.locator(f".failure a[href='{HELP}']")).to_be_visible()
     await expect(page.locator(f".failure a[href='{STATUS}']")).to_be_visible()

@@ -82,6 +82,8 @@ class Hub:
 
     url: str
     reports: list[dict[str, Any]]
+    notices: list[dict[str, Any]]
+    """That the job runs, before there is a port."""
     arrived: threading.Event
     pin: str = ""
 
@@ -179,12 +181,18 @@ def make_hub() -> Iterator[Callable[..., Hub]]:
 
     def make(context: ssl.SSLContext | None = None, statuses: tuple[int, ...] = ()) -> Hub:
         reports: list[dict[str, Any]] = []
+        notices: list[dict[str, Any]] = []
         arrived = threading.Event()
         answers = iter(statuses)
 
         class Handler(http.server.BaseHTTPRequestHandler):
             def do_POST(self) -> None:
                 body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+                if body["port"] is None:
+                    notices.append({**body, "path": self.path})
+                    self.send_response(204)
+                    self.end_headers()
+                    return
                 status = next(answers, 204)
                 if status < 300:
                     reports.append({**body, "path": self.path})
@@ -206,7 +214,7 @@ def make_hub() -> Iterator[Callable[..., Hub]]:
         threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
         servers.append(server)
         scheme = "https" if context else "http"
-        return Hub(f"{scheme}://127.0.0.1:{server.server_port}/hub/api/report", reports, arrived)
+        return Hub(f"{scheme}://127.0.0.1:{server.server_port}/hub/api/report", reports, notices, arrived)
 
     yield make
     for server in servers:

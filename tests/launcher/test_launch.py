@@ -405,6 +405,11 @@ def test_the_report_says_exactly_secret_and_port(launch):
     assert job.hub.reports == [{"secret": job.secrets.report, "port": job.port, "path": "/hub/api/report"}]
 
 
+def test_the_hub_hears_of_the_job_before_jupyter_is_up(launch):
+    job = launch().wait_ready()
+    assert job.hub.notices == [{"secret": job.secrets.report, "port": None, "path": "/hub/api/report"}]
+
+
 def test_the_report_goes_to_the_pinned_hub(launch, make_hub, tmp_path):
     context, pin = hub_certificate(tmp_path)
     hub = make_hub(context)

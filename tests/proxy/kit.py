@@ -24,11 +24,8 @@ from minihub.servers.model import Route, Secrets, ServerTls
 from minihub.tasks import TaskKeeper
 
 COOKIE = "minihub-login"
+TLS_COOKIE = "__Host-minihub"
 LANGUAGE = "minihub-language"
-
-
-def cookie_name(*, secure: bool) -> str:
-    return f"__Host-{COOKIE}" if secure else COOKIE
 
 
 class FakeServers:
@@ -143,8 +140,6 @@ async def run_hub(settings=None, open_forward=None):
         upstreams=upstreams,
         pages=FakePages(),
         do_logout=do_logout,
-        login_cookie=cookie_name,
-        own_cookies={LANGUAGE},
     )
     app = web.Application()
     proxy.attach(app)

@@ -12,7 +12,7 @@ import pytest
 
 from minihub.schedulers.base import Endpoint
 from minihub.servers.model import Attempt, Secrets, ServerOptions, State
-from tests.proxy.kit import COOKIE, run_hub, serve
+from tests.proxy.kit import COOKIE, TLS_COOKIE, run_hub, serve
 
 NAVIGATE = {"Sec-Fetch-Mode": "navigate", "Sec-Fetch-Site": "same-origin", "Sec-Fetch-Dest": "document"}
 MB = 1024 * 1024
@@ -116,7 +116,7 @@ async def test_a_trusted_front_proxy_is_believed(backend, browser):
     async with run_hub(settings) as hub, serve(backend) as endpoint:
         hub.route_to(endpoint)
         headers = {
-            "Cookie": f"__Host-{COOKIE}=alice-cookie",
+            "Cookie": f"{TLS_COOKIE}=alice-cookie",
             "X-Forwarded-For": "192.0.2.9",
             "X-Forwarded-Proto": "https",
             "X-Forwarded-Host": "hub.example",
@@ -133,7 +133,7 @@ async def test_a_trusted_front_proxy_is_believed(backend, browser):
 async def test_the_public_url_is_the_origin(backend, browser):
     async with run_hub({"hub": {"public_url": "https://pub.example/"}}) as hub, serve(backend) as endpoint:
         hub.route_to(endpoint)
-        headers = {"Cookie": f"__Host-{COOKIE}=alice-cookie", "Origin": "https://pub.example"}
+        headers = {"Cookie": f"{TLS_COOKIE}=alice-cookie", "Origin": "https://pub.example"}
         async with browser.post(hub.url("x"), headers=headers) as answer:
             assert answer.status == 200
         async with browser.post(hub.url("x"), headers={**headers, "Origin": hub.origin}) as answer:

@@ -11,7 +11,16 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from minihub.schedulers.base import Job, JobEnding, JobPhase
 from minihub.servers import lifecycle as life
-from minihub.servers.model import Attempt, Failure, FailureKind, Secrets, ServerOptions, State, StopCause
+from minihub.servers.model import (
+    NO_SECRETS,
+    Attempt,
+    Failure,
+    FailureKind,
+    Secrets,
+    ServerOptions,
+    State,
+    StopCause,
+)
 
 CLOCKS = life.Clocks(spawn_timeout_s=300, start_timeout_s=120, cancel_repeat_s=5)
 NOW = 1000.0
@@ -63,6 +72,7 @@ EVENTS = {
     "submit failed": life.SubmitFailed(Failure(FailureKind.REJECTED, "no")),
     "doubted": life.SubmitDoubted(NOW + 40),
     "waiting": life.JobSeen(make_job()),
+    "hopeless": life.JobSeen(make_job(reason="PartitionTimeLimit", hopeless=True)),
     "running": life.JobSeen(make_job(JobPhase.RUNNING, "RUNNING", node="n1")),
     "ending": life.JobSeen(make_job(JobPhase.ENDING, "COMPLETING")),
     "ended": life.JobSeen(make_job(JobPhase.ENDED, "FAILED")),
@@ -85,41 +95,49 @@ C, P, L, E, K = life.Cancel, life.Prove, life.ListNow, life.Explain, life.CloseC
 TABLE = {
     "submitting": {
         "submitted": (Q, [L]), "submit failed": (F, [K]), "doubted": (S, [L]), "waiting": (Q, []), "running": (T, []),
+        "hopeless": (X, [K, C]),
         "ending": (Q, [L]), "ended": (Q, [E]), "odd": (Q, []), "missing": (S, []), "job ended": (F, [K]), "port": (S, [L]),
         "proved": (S, []), "unsafe": (S, []), "stop": (X, [L]), "log": (S, []), "tick": (S, []), "late tick": (X, [L]),
     },
     "doubted": {
         "submitted": (Q, [L]), "submit failed": (F, [K]), "doubted": (S, [L]), "waiting": (Q, []), "running": (T, []),
+        "hopeless": (X, [K, C]),
         "ending": (Q, [L]), "ended": (Q, [E]), "odd": (Q, []), "missing": (S, [L]), "job ended": (F, [K]), "port": (S, [L]),
         "proved": (S, []), "unsafe": (S, []), "stop": (X, [L]), "log": (S, []), "tick": (S, []), "late tick": (X, [L]),
     },
     "queued": {
         "submitted": (Q, []), "submit failed": (Q, []), "doubted": (Q, []), "waiting": (Q, []), "running": (T, []),
+        "hopeless": (X, [K, C]),
         "ending": (Q, [L]), "ended": (Q, [E]), "odd": (Q, []), "missing": (Q, [L]), "job ended": (F, [K]), "port": (Q, [L]),
         "proved": (Q, []), "unsafe": (Q, []), "stop": (X, [K, C]), "log": (Q, []), "tick": (Q, []), "late tick": (X, [K, C]),
     },
     "starting": {
         "submitted": (T, []), "submit failed": (T, []), "doubted": (T, []), "waiting": (Q, [K]), "running": (T, []),
+        "hopeless": (X, [K, C]),
         "ending": (T, [L]), "ended": (T, [E]), "odd": (T, []), "missing": (T, [L]), "job ended": (F, [K]), "port": (T, [P]),
         "proved": (R, []), "unsafe": (X, [K, C]), "stop": (X, [K, C]), "log": (T, []), "tick": (T, []), "late tick": (X, [K, C]),
     },
     "starting+port": {
         "submitted": (T, []), "submit failed": (T, []), "doubted": (T, []), "waiting": (Q, [K]), "running": (T, []),
+        "hopeless": (X, [K, C]),
         "ending": (T, [L]), "ended": (T, [E]), "odd": (T, []), "missing": (T, [L]), "job ended": (F, [K]), "port": (T, []),
         "proved": (R, []), "unsafe": (X, [K, C]), "stop": (X, [K, C]), "log": (T, []), "tick": (T, []), "late tick": (X, [K, C]),
     },
     "ready": {
         "submitted": (R, []), "submit failed": (R, []), "doubted": (R, []), "waiting": (Q, [K]), "running": (R, []),
+        "hopeless": (X, [K, C]),
         "ending": (R, [L]), "ended": (R, [E]), "odd": (R, []), "missing": (R, [L]), "job ended": (F, [K]), "port": (R, []),
         "proved": (R, []), "unsafe": (R, []), "stop": (X, [K, C]), "log": (R, []), "tick": (R, []), "late tick": (R, []),
     },
     "stopping": {
         "submitted": (X, []), "submit failed": (X, []), "doubted": (X, []), "waiting": (X, []), "running": (X, []),
+        "hopeless": (X, []),
         "ending": (D, [K]), "ended": (D, [K]), "odd": (X, []), "missing": (X, [L]), "job ended": (D, [K]), "port": (X, []),
         "proved": (X, []), "unsafe": (X, []), "stop": (X, []), "log": (X, []), "tick": (X, []), "late tick": (X, [C]),
     },
     "stopping-no-id": {
         "submitted": (X, [C]), "submit failed": (D, [K]), "doubted": (X, [L]), "waiting": (X, [C]), "running": (X, [C]),
+        "hopeless": (X, [C]),
         "ending": (D, [K]), "ended": (D, [K]), "odd": (X, [C]), "missing": (X, []), "job ended": (D, [K]), "port": (X, []),
         "proved": (X, []), "unsafe": (X, []), "stop": (X, []), "log": (X, []), "tick": (X, []), "late tick": (X, []),
     },
@@ -249,15 +267,29 @@ def test_a_stopped_doubtful_submission_waits_for_its_end_too():
 
 
 def test_the_spawn_timeout_tells_slurms_reason():
-    waiting = life.JobSeen(make_job(reason="Priority"))
+    waiting = life.JobSeen(make_job(reason="Priority", reason_words="Others are ahead."))
     attempt, commands = play(STATES["queued"], (1, waiting), (291, life.Ticked()))
 
     assert commands == [life.CloseConnections(), life.Cancel("7")]
     assert (attempt.state, attempt.stop_cause) == (State.STOPPING, StopCause.SPAWN_TIMEOUT)
     assert attempt.failure.message == "Spawn failed: Timeout"
-    assert "Priority" in attempt.failure.reason
+    assert attempt.failure.reason == "The job did not start within 5 min. Others are ahead."
     attempt, _ = play(attempt, (292, life.JobSeen(make_job(JobPhase.ENDED, "CANCELLED"))))
     assert attempt.state is State.FAILED
+
+
+def test_a_job_that_can_never_start_is_not_waited_for():
+    never = make_job(reason="PartitionTimeLimit", reason_words="It asks for too much time.", hopeless=True)
+    attempt, commands = play(STATES["queued"], (1, life.JobSeen(make_job())), (2, life.JobSeen(never)))
+
+    assert commands == [life.CloseConnections(), life.Cancel("7")]
+    assert (attempt.state, attempt.stop_cause) == (State.STOPPING, StopCause.NEVER_STARTS)
+    attempt, commands = play(attempt, (8, life.JobSeen(never)))
+    assert commands == [life.Cancel("7")]
+    attempt, _ = play(attempt, (9, life.JobSeen(make_job(JobPhase.ENDED, "CANCELLED"))))
+    assert (attempt.state, attempt.failure.kind) == (State.FAILED, FailureKind.REJECTED)
+    assert attempt.failure.reason == "It asks for too much time."
+    assert attempt.failure.advice
 
 
 def test_the_start_timeout_reads_the_log_before_it_cancels():
@@ -359,12 +391,16 @@ class OneServer(RuleBasedStateMachine):
         for job_id in self.cancelled if cancel_works else ():
             self.jobs[job_id] = "gone"
 
-    @rule(shows_ended=st.booleans())
-    def a_listing_comes(self, shows_ended):
+    @rule(shows_ended=st.booleans(), hopeless=st.sampled_from([False, False, False, True]))
+    def a_listing_comes(self, shows_ended, hopeless):
         for job_id, state in self.jobs.items():
             phase = {"waiting": JobPhase.WAITING, "running": JobPhase.RUNNING, "gone": JobPhase.ENDED}[state]
             if state != "gone" or (shows_ended and self.attempt.job_id in (None, job_id)):
-                self.feed(life.JobSeen(make_job(phase, state, id=job_id, node="n1")))
+                is_hopeless = hopeless and phase is JobPhase.WAITING
+                self.feed(life.JobSeen(make_job(phase, state, id=job_id, node="n1", hopeless=is_hopeless)))
+                if is_hopeless:
+                    assert self.attempt.state in (State.STOPPING, State.STOPPED, State.FAILED)
+                    assert self.attempt.state.is_final or job_id in self.cancelled
                 return
         self.feed(life.JobMissing(self.now))
 
@@ -403,6 +439,10 @@ class OneServer(RuleBasedStateMachine):
             for job_id, state in self.jobs.items():
                 # What is left of a doubted submission is a tombstone's late job: the listing cancels it by its tag.
                 assert state == "gone" or self.attempt.job_id is None or self.attempt.misses >= 2, job_id
+
+    @invariant()
+    def secrets_are_kept_as_long_as_they_are_of_use(self):
+        assert (self.attempt.secrets == NO_SECRETS) is self.attempt.state.is_final
 
     @invariant()
     def waiting_has_a_limit(self):

@@ -22,7 +22,7 @@ from minihub.schedulers.base import JobEnding, JobPhase
 from minihub.servers.lifecycle import Clocks
 from minihub.servers.listing import ListingLoop, ListingSettings
 from minihub.servers.manager import Manager, Prepared
-from minihub.servers.model import FailureKind, Secrets, State, StopCause
+from minihub.servers.model import NO_SECRETS, FailureKind, Secrets, State, StopCause
 from minihub.servers.registry import Registry
 from minihub.servers.supervisor import Supervisor, SupervisorSettings
 from tests.fakes import OUTAGE, FakeProver, FakeScheduler, FakeStore, until
@@ -247,7 +247,9 @@ async def test_a_cancel_that_fails_is_repeated(hub):
 
 async def test_the_spawn_timeout_cancels_and_is_explained(hub):
     attempt = await hub.queued()
-    hub.scheduler.change(attempt.job_id, JobPhase.WAITING, "PENDING", reason="Priority")
+    hub.scheduler.change(
+        attempt.job_id, JobPhase.WAITING, "PENDING", reason="Priority", reason_words="Others are ahead."
+    )
     await hub.listing.look()
     hub.clock.advance(301)
     await hub.listing.tick()
@@ -258,7 +260,28 @@ async def test_the_spawn_timeout_cancels_and_is_explained(hub):
 
     failure = hub.manager.get("ada").failure
     assert (hub.state(), failure.message) == (State.FAILED, "Spawn failed: Timeout")
-    assert "Priority" in failure.reason
+    assert "Others are ahead." in failure.reason
+
+
+async def test_a_job_that_can_never_start_is_cancelled_at_once_and_explained(hub):
+    attempt = await hub.queued()
+    hub.scheduler.change(
+        attempt.job_id,
+        JobPhase.WAITING,
+        "PENDING",
+        reason="PartitionTimeLimit",
+        reason_words="Too long for the partition.",
+        hopeless=True,
+    )
+    await hub.listing.look()
+    await until(lambda: hub.scheduler.cancelled)
+    hub.clock.advance(0.1)
+    await hub.listing.look()
+    await hub.listing.look()
+
+    failure = hub.manager.get("ada").failure
+    assert (hub.state(), failure.kind) == (State.FAILED, FailureKind.REJECTED)
+    assert failure.reason == "Too long for the partition."
 
 
 async def test_an_outage_changes_nothing_and_refuses_new_starts(hub):
@@ -314,6 +337,21 @@ async def test_a_report_counts_once_and_only_with_its_secret(hub):
     assert hub.manager.report(attempt.secrets.report, 4000)
     await until(lambda: hub.manager.get("ada").port == 4000)
     assert not hub.manager.report(attempt.secrets.report, 4001)
+
+
+async def test_a_notice_that_the_job_runs_asks_for_one_listing(hub):
+    attempt = await hub.queued()
+    wanted = hub.supervisor.list_now
+    wanted.clear()
+
+    assert hub.manager.report(attempt.secrets.report, None)
+    assert wanted.is_set()
+
+    wanted.clear()
+    assert hub.manager.report(attempt.secrets.report, None)
+    assert not wanted.is_set()
+    assert not hub.manager.report("wrong", None)
+    assert hub.manager.get("ada").port is None
 
 
 async def test_the_port_comes_by_the_comment_too(hub):
@@ -394,6 +432,23 @@ async def test_a_listing_that_hides_jobs_declares_nobody_gone(hub):
     assert hub.manager.get("ada").failure.kind is FailureKind.TIME_LIMIT
 
 
+async def test_a_requeued_job_gets_a_new_route(hub):
+    attempt = await hub.ready()
+    assert hub.manager.route("ada").endpoint.host == "n1"
+    hub.scheduler.change(attempt.job_id, JobPhase.WAITING, "PENDING", node=None)
+    await hub.listing.look()
+    assert hub.manager.route("ada") is None
+
+    hub.clock.advance(5)
+    hub.scheduler.run_all(node="n2")
+    assert hub.manager.report(attempt.secrets.report, 5000)
+    await until(lambda: hub.manager.get("ada").port == 5000)
+    await hub.listing.look()
+    await until(lambda: hub.state() is State.READY)
+    endpoint = hub.manager.route("ada").endpoint
+    assert (endpoint.host, endpoint.port) == ("n2", 5000)
+
+
 async def test_progress_tells_the_whole_way(hub):
     attempt = await hub.start()
     seen = []
@@ -455,3 +510,17 @@ async def test_listings_do_not_grow_with_servers(hub):
     await hub.listing.look()
 
     assert hub.scheduler.listings == before + 1
+
+
+async def test_the_secrets_of_an_ended_attempt_are_written_down_no_more(hub):
+    attempt = await hub.ready()
+    report = attempt.secrets.report
+    assert report in hub.store.rows[attempt.id].secrets
+    hub.scheduler.endings[attempt.job_id] = JobEnding("COMPLETED", 0)
+    hub.scheduler.change(attempt.job_id, JobPhase.ENDED, "COMPLETED")
+    await hub.listing.look()
+    await until(lambda: hub.state().is_final)
+
+    await until(lambda: report not in hub.store.rows[attempt.id].secrets)
+    assert hub.manager.get("ada").secrets == NO_SECRETS
+    assert not hub.manager.report(report, 1)

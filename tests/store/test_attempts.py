@@ -77,12 +77,5 @@ async def test_history_is_newest_first_paged_and_without_secrets(store, attempt)
     assert (await store.attempts.history())[0] == replace(attempt(9, "bob"), secrets="")
 
 
-async def test_forgotten_secrets_are_gone(store, attempt):
-    await store.attempts.save(attempt())
-    await store.attempts.forget_secrets(attempt().id)
-
-    assert await store.attempts.get(attempt().id) == attempt(secrets="")
-
-
 def test_a_rows_repr_shows_no_secret(attempt):
     assert "geheim" not in repr(attempt())

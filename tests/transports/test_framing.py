@@ -23,6 +23,7 @@ from minihub.transports.framing import (
     build_sudo,
     build_timed,
     build_words,
+    is_overdue,
     split_wrapper,
 )
 
@@ -178,6 +179,10 @@ def test_an_argument_that_no_line_can_carry_is_refused(word):
 
 def test_a_time_limit_is_never_zero():
     assert build_timed(["x"], 0.2)[3] == "1"
+    assert build_timed(["x"], 2.2)[3] == "3"
+    assert [is_overdue(*case) for case in ((124, 0, 9), (137, 9, 9), (137, 8, 9), (0, 99, 9))] == [
+        *(True, True, False, False)
+    ]
 
 
 def test_sudo_runs_the_wrapper_and_its_verbs_only():

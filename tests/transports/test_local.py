@@ -14,7 +14,7 @@ from minihub.clock import SystemClock
 from minihub.config import SlurmSettings
 from minihub.errors import CommandTimedOut, ConnectFailed
 from minihub.transports.base import CommandResult, Transport
-from minihub.transports.local import LocalTransport, build_environment, build_sudo
+from minihub.transports.local import LocalTransport, build_environment
 
 ME = pwd.getpwuid(os.geteuid())
 OTHER = "nobody" if ME.pw_name != "nobody" else "daemon"
@@ -196,18 +196,7 @@ class TestSudo:
         result = await transport.run(["sbatch", "--x=a b"], user=OTHER, stdin=b"in", timeout_s=2.5)
 
         assert result.stdout == f"-n|-u|{OTHER}|--|/w|--ready|--timeout=3|sbatch|--x=a b|in"
-        assert (result.exit_status, result.stderr) == (4, "note\nend\n")
-        assert build_sudo("a", "/w", 3, ["x"]) == (
-            "sudo",
-            "-n",
-            "-u",
-            "a",
-            "--",
-            "/w",
-            "--ready",
-            "--timeout=3",
-            "x",
-        )
+        assert (result.exit_status, result.stderr) == (4, "end\n")
 
     async def test_where_the_wrapper_did_not_start_nothing_ran(self, sudo):
         with pytest.raises(ConnectFailed) as caught:
@@ -216,12 +205,25 @@ class TestSudo:
             )
         assert "a password is required" in caught.value.detail
 
-    @pytest.mark.parametrize("status", [124, 137])
-    async def test_the_wrappers_time_limit(self, sudo, status):
-        with pytest.raises(CommandTimedOut):
-            await sudo(f'echo "minihub-job: ready" >&2; exit {status}').run(
-                ["sbatch"], user=OTHER, timeout_s=2
+    async def test_a_command_that_the_wrapper_does_not_know_is_not_even_tried(self, sudo, tmp_path):
+        with pytest.raises(ConnectFailed):
+            await sudo(f'touch {tmp_path}/ran; echo "minihub-job: ready" >&2').run(
+                ["squeue"], user=OTHER, timeout_s=2
             )
+        assert not (tmp_path / "ran").exists()
+
+    @pytest.mark.parametrize(("status", "lasts"), [(124, 0), (137, 1.1)])
+    async def test_the_wrappers_time_limit(self, sudo, status, lasts):
+        with pytest.raises(CommandTimedOut):
+            await sudo(f'echo "minihub-job: ready" >&2; sleep {lasts}; exit {status}').run(
+                ["sbatch"], user=OTHER, timeout_s=1
+            )
+
+    async def test_a_kill_before_the_time_is_up_is_an_answer(self, sudo):
+        result = await sudo('echo "minihub-job: ready" >&2; exit 137').run(
+            ["sbatch"], user=OTHER, timeout_s=9
+        )
+        assert result.exit_status == 137
 
 
 async def test_there_is_no_forwarding():

@@ -7,7 +7,6 @@ import hashlib
 from collections.abc import AsyncIterator, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
-from functools import partial
 from typing import Any
 
 from aiohttp import web
@@ -24,7 +23,6 @@ from minihub.servers.model import Attempt, Failure, Secrets, ServerOptions, Stat
 from minihub.servers.service import OptionsForm, Progress, SchedulerHealth
 from minihub.tasks import TaskKeeper
 from minihub.web.app import build_app
-from minihub.web.cookies import login_cookie_name, own_cookie_names
 from minihub.web.deps import Deps
 from minihub.web.door import Door
 
@@ -50,7 +48,11 @@ def make_attempt(state: State = State.READY, user: str = "ada", **changes: Any) 
         base = base.with_(job_id="4242", submitted_at=NOW - 99)
     if state is State.QUEUED:
         base = base.with_(
-            deadline=NOW + 200, job_state="PENDING", job_reason="Priority", expected_start=NOW + 60
+            deadline=NOW + 200,
+            job_state="PENDING",
+            job_reason="Priority",
+            job_reason_words=explain_reason("Priority"),
+            expected_start=NOW + 60,
         )
     if state is State.STARTING:
         base = base.with_(
@@ -184,7 +186,7 @@ class FakeServers:
         finally:
             self.watching -= 1
 
-    def report(self, secret: str, port: int) -> bool:
+    def report(self, secret: str, port: int | None) -> bool:
         return False
 
     async def history(self, user: str | None, *, limit: int = 50, offset: int = 0) -> list[Attempt]:
@@ -298,7 +300,6 @@ class FakeUsers:
 
 def make_app(world: World) -> web.Application:
     """The pages with the real proxy in front of no servers."""
-    base = world.settings.hub.base_path
     door = Door()
     door.proxy = ReverseProxy(
         servers=world.servers,
@@ -307,8 +308,6 @@ def make_app(world: World) -> web.Application:
         upstreams=Upstreams(TaskKeeper()),
         pages=door,
         do_logout=door.log_out,
-        login_cookie=partial(login_cookie_name, base),
-        own_cookies=own_cookie_names(base),
     )
     return build_app(world.deps, door)
 
@@ -376,7 +375,6 @@ def make_world(raw: Mapping[str, Any] | None = None, *, only_user: str = "") -> 
         authenticate=authenticate,
         is_admin=lambda user: user in logins.admins,
         open_url=open_url,
-        explain_reason=explain_reason,
         only_user=only_user,
     )
     world = World(settings, clock, servers, identity, logins, tokens, csrf, passwords, lines, deps)

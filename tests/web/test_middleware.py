@@ -19,6 +19,7 @@ async def test_every_answer_has_an_id_and_the_security_headers(browser):
         assert answer.headers["X-Content-Type-Options"] == "nosniff"
         assert answer.headers["Referrer-Policy"] == "same-origin"
         assert answer.headers["Cache-Control"] == "no-store"
+        assert answer.headers["Server"] == "minihub"
         assert "frame-ancestors 'none'" in answer.headers["Content-Security-Policy"]
         assert "unsafe-inline" not in answer.headers["Content-Security-Policy"]
         assert "Strict-Transport-Security" not in answer.headers

@@ -121,8 +121,6 @@ def _explain(result: CommandResult) -> SchedulerError:
         plain = explain_refusal(result.stderr)
         own = _PREFIX.sub("", said[-1])[:300]
         return SubmitRejected(plain or f"Slurm refused the job: {own}", own)
-    if result.stderr.lstrip().startswith("sudo:"):
-        return SchedulerUnavailable("The hub may not act for you on the cluster.", words)
     return _doubtful(result)
 
 

@@ -9,7 +9,7 @@ from dataclasses import replace
 from minihub.schedulers.base import Job, JobEnding, JobPhase
 from minihub.schedulers.slurm.answers import verify_answered
 from minihub.schedulers.slurm.commands import LISTING_FIXED, LISTING_FREE
-from minihub.schedulers.slurm.reasons import phase_of
+from minihub.schedulers.slurm.reasons import explain_reason, never_starts, phase_of
 from minihub.schedulers.slurm.values import (
     expand_nodes,
     not_understood,
@@ -69,13 +69,16 @@ def _parse_line(line: list[str]) -> Job:
     reason, name, comment = line[1 : 1 + len(LISTING_FREE)]
     phase = phase_of(state)
     names = expand_nodes(nodes)
+    reason = "" if reason in _NO_REASON else reason
     return Job(
         id=job_id,
         user=user,
         name=name,
         state=state,
         phase=phase,
-        reason="" if reason in _NO_REASON else reason,
+        reason=reason,
+        reason_words=explain_reason(reason),
+        hopeless=phase is JobPhase.WAITING and never_starts(reason),
         node=names[0] if len(names) == 1 else None,
         comment="" if comment == "(null)" else comment,
         submitted_at=parse_timestamp(submitted),

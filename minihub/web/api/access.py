@@ -5,15 +5,12 @@ from __future__ import annotations
 from aiohttp import web
 
 from minihub.auth.model import Principal
+from minihub.auth.origin import SAFE_METHODS
+from minihub.auth.request import read_tokens
 from minihub.errors import Forbidden, LoginExpired, NotFound
-from minihub.web.guard import SAFE_METHODS, verify_form
+from minihub.web.client import pairs_of
+from minihub.web.guard import verify_form
 from minihub.web.keys import DEPS, PRINCIPAL
-
-
-def token_in(header: str) -> str:
-    """The token in an Authorization header, "" if there is none. Source: JupyterHub; RFC 6750 section 2.1."""
-    scheme, _, value = header.partition(" ")
-    return value.strip() if scheme.lower() in ("token", "bearer") else ""
 
 
 async def asker(request: web.Request) -> Principal:
@@ -25,9 +22,9 @@ async def asker(request: web.Request) -> Principal:
         LoginExpired: Nobody who is known (401).
         Forbidden: The token is not valid, or the form is not ours.
     """
-    token = token_in(request.headers.get("Authorization", ""))
-    if token:
-        principal = await request.app[DEPS].identity.token(token)
+    tokens = read_tokens(pairs_of(request))
+    if tokens:
+        principal = await request.app[DEPS].identity.token(tokens[0])
         if principal is None:
             raise Forbidden("This token is unknown, expired or revoked.")
         return principal

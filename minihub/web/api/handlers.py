@@ -177,10 +177,10 @@ async def progress(request: web.Request) -> web.StreamResponse:
 
 
 async def report(request: web.Request) -> web.Response:
-    """POST /report: a launcher says where its Jupyter listens; exactly {"secret", "port"}."""
+    """POST /report: a launcher says where its Jupyter listens; exactly {"secret", "port"}. null: nowhere yet."""
     body = await _json_object(request)
     secret, port = body.get("secret"), body.get("port")
-    if set(body) != {"secret", "port"} or not isinstance(secret, str) or type(port) is not int:
+    if set(body) != {"secret", "port"} or not isinstance(secret, str) or type(port) not in (int, type(None)):
         raise BadRequest("Exactly a secret and a port are expected.")
     if not request.app[DEPS].servers.report(secret, port):
         raise Conflict("Nobody waits for this report.")

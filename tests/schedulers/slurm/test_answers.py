@@ -69,7 +69,6 @@ def _submission_failed(text):
         failed("sbatch: fatal: Unable to process configuration file"),
         failed("sbatch: error: fetch_config: DNS SRV lookup failed\nsbatch: fatal: Could not establish a configuration source"),
         failed("env: 'sbatch': No such file or directory", 127),
-        failed("sudo: a password is required"),
     ],
     ids=lambda result: result.stderr[:40],
 )  # fmt: skip

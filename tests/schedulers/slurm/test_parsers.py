@@ -40,6 +40,24 @@ def test_a_recorded_listing():
     assert jobs["27"].phase is jobs["24"].phase is jobs["23"].phase is JobPhase.ENDED
 
 
+def test_reasons_come_in_plain_words_and_say_whether_waiting_helps():
+    waiting, never, running = parse_listing(
+        ok(
+            HEADING
+            + line("6", "Priority", state="PENDING")
+            + line("7", "PartitionTimeLimit", state="PENDING")
+            + line("8", "PartitionTimeLimit", state="RUNNING")
+        ),
+        SEP,
+    )
+
+    assert waiting.reason_words == "Other jobs with a higher priority are ahead in the queue."
+    assert "more time than the partition allows" in never.reason_words
+    assert [job.hopeless for job in (waiting, never, running)] == [False, True, False]
+    (none,) = parse_listing(ok(HEADING + line()), SEP)
+    assert (none.reason, none.reason_words) == ("", "")
+
+
 def test_a_recorded_listing_with_a_lost_node():
     jobs = {job.id: job for job in parse_listing(read_recorded("squeue_node_down"), RECORDED)}
 
