@@ -126,7 +126,11 @@ class Servers(Protocol):
         ...
 
     def report(self, secret: str, port: int | None) -> bool:
-        """A launcher says where its Jupyter listens, or (None) that its job runs. False: no such secret waits (the caller answers 403)."""
+        """A launcher says where its Jupyter listens, or (None) that its job runs.
+
+        Returns:
+            False: nobody waits for that secret (any more).
+        """
         ...
 
     async def history(self, user: str | None, *, limit: int = 50, offset: int = 0) -> list[Attempt]:

@@ -40,7 +40,8 @@ class Door:
         attempt = request.app[DEPS].servers.get(user)
         if principal is None or principal.user != user:
             # By a token of somebody who may open others' servers: there is nothing to offer.
-            return error_response(request, status, translator(request)("This server is not running."))
+            tr = translator(request)
+            return error_response(request, status, tr("This server is not running."))
         if attempt is not None and attempt.state is State.READY:
             return render_unreachable(request, attempt, status, back_to)
         return await render_not_running(request, user, attempt, status, back_to)
@@ -48,7 +49,8 @@ class Door:
     async def not_owner(self, request: web.Request, user: str, principal: Principal) -> web.StreamResponse:
         """403: the same words whether or not there is such a user."""
         await find_login(request)
-        message = translator(request)(
+        tr = translator(request)
+        message = tr(
             "This address belongs to %(owner)s, and you are logged in as %(name)s.",
             owner=user,
             name=principal.user,

@@ -12,6 +12,7 @@ from typing import Any
 from aiohttp import web
 
 from minihub.auth.model import Principal
+from minihub.auth.scopes import effective_scopes
 from minihub.clock import ManualClock
 from minihub.config import Settings, parse_settings
 from minihub.errors import BadCredentials, HubError, OptionsError
@@ -123,6 +124,7 @@ class FakeServers:
         self.estimate_result: Estimate | HubError = Estimate(NOW + 600)
         self.estimate_gate: asyncio.Event | None = None
         self.stop_error: HubError | None = None
+        self.stops_at_once = False
         self.asked: list[tuple[Any, ...]] = []
 
     def get(self, user: str) -> Attempt | None:
@@ -172,7 +174,10 @@ class FakeServers:
         return attempt
 
     async def wait_final(self, user: str, timeout_s: float) -> bool:
-        return user not in self.attempts
+        attempt = self.attempts.get(user)
+        if attempt is not None and self.stops_at_once:
+            self.attempts[user] = attempt.with_(state=State.STOPPED)
+        return self.stops_at_once or attempt is None
 
     async def progress(self, user: str) -> AsyncIterator[Progress]:
         self.watching += 1
@@ -187,7 +192,8 @@ class FakeServers:
             self.watching -= 1
 
     def report(self, secret: str, port: int | None) -> bool:
-        return False
+        self.asked.append(("report", secret, port))
+        return secret == "secret-report"
 
     async def history(self, user: str | None, *, limit: int = 50, offset: int = 0) -> list[Attempt]:
         mine = [a for a in self.past if user is None or a.user == user]
@@ -205,6 +211,7 @@ class FakeIdentity:
 
     def __init__(self) -> None:
         self.logins: dict[str, Principal] = {}
+        self.tokens: dict[str, Principal] = {}
 
     def cached_login(self, cookie: str) -> Principal | None:
         return None
@@ -213,7 +220,7 @@ class FakeIdentity:
         return self.logins.get(cookie)
 
     async def token(self, token: str) -> Principal | None:
-        return None
+        return self.tokens.get(token)
 
 
 class FakeLogins:
@@ -290,12 +297,27 @@ class FakeCsrf:
         return bool(cookie) and token == self.make(f"form {cookie}")
 
 
-class FakeUsers:
-    async def get(self, user: str) -> None:
-        return None
+@dataclass(frozen=True)
+class FakeUserRecord:
+    name: str
+    created_at: float = NOW - 1000
+    last_seen: float | None = NOW - 10
 
-    async def list(self, name_filter: str = "", *, offset: int = 0, limit: int = 50) -> tuple[list[Any], int]:
-        return [], 0
+
+class FakeUsers:
+    """Those whom the test has let in."""
+
+    def __init__(self) -> None:
+        self.names: set[str] = set()
+
+    async def get(self, user: str) -> FakeUserRecord | None:
+        return FakeUserRecord(user) if user in self.names else None
+
+    async def list(
+        self, name_filter: str = "", *, offset: int = 0, limit: int = 50
+    ) -> tuple[list[FakeUserRecord], int]:
+        found = [FakeUserRecord(name) for name in sorted(self.names) if name_filter in name]
+        return found[offset : offset + limit], len(found)
 
 
 def make_app(world: World) -> web.Application:
@@ -322,6 +344,7 @@ class World:
     identity: FakeIdentity
     logins: FakeLogins
     tokens: FakeTokens
+    users: FakeUsers
     csrf: FakeCsrf
     passwords: dict[str, str]
     audit_lines: list[tuple[str, str, str, str]]
@@ -335,6 +358,15 @@ class World:
         self.identity.logins[cookie] = Principal(user, user in self.logins.admins, "login", f"key-of-{user}")
         return cookie
 
+    def give_token(self, *scopes: str, user: str = "ada") -> str:
+        """An API token with these scopes, as the auth room would resolve it."""
+        admin = user in self.logins.admins
+        self.users.names.add(user)
+        kept = effective_scopes(scopes, user, admin=admin)
+        token = f"token-{len(self.identity.tokens)}"
+        self.identity.tokens[token] = Principal(user, "admin" in kept, "token", f"id-of-{token}", kept)
+        return token
+
     def xsrf(self, user: str = "ada") -> str:
         return self.csrf.make(f"key-of-{user}")
 
@@ -344,6 +376,7 @@ def make_world(raw: Mapping[str, Any] | None = None, *, only_user: str = "") -> 
     clock = ManualClock(NOW)
     servers, identity = FakeServers(), FakeIdentity()
     logins, tokens, csrf = FakeLogins(identity, {"root-of-all"}), FakeTokens(), FakeCsrf()
+    users = FakeUsers()
     passwords = {"ada": "correct horse", "root-of-all": "battery staple"}
     lines: list[tuple[str, str, str, str]] = []
 
@@ -369,7 +402,7 @@ def make_world(raw: Mapping[str, Any] | None = None, *, only_user: str = "") -> 
         identity=identity,
         logins=logins,
         tokens=tokens,
-        users=FakeUsers(),
+        users=users,
         csrf=csrf,
         audit=audit,
         authenticate=authenticate,
@@ -377,7 +410,7 @@ def make_world(raw: Mapping[str, Any] | None = None, *, only_user: str = "") -> 
         open_url=open_url,
         only_user=only_user,
     )
-    world = World(settings, clock, servers, identity, logins, tokens, csrf, passwords, lines, deps)
+    world = World(settings, clock, servers, identity, logins, tokens, users, csrf, passwords, lines, deps)
     return world
 
 

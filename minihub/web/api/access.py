@@ -1,4 +1,7 @@
-"""Who asks, by token or login, and whose things it may touch."""
+"""Who asks, by token or login, and what it may do with whose things: the scopes of `auth/scopes.py` decide.
+
+A login has its user's full rights, an admin's login others' too; a token has what its scopes say.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,7 @@ from aiohttp import web
 from minihub.auth.model import Principal
 from minihub.auth.origin import SAFE_METHODS
 from minihub.auth.request import read_tokens
+from minihub.auth.scopes import allows
 from minihub.errors import Forbidden, LoginExpired, NotFound
 from minihub.web.client import pairs_of
 from minihub.web.guard import verify_form
@@ -36,20 +40,22 @@ async def asker(request: web.Request) -> Principal:
     return login
 
 
-async def asker_about(request: web.Request) -> tuple[Principal, str]:
-    """Who asks, and the user in the path whose things it may touch.
+async def asker_about(request: web.Request, scope: str) -> tuple[Principal, str]:
+    """Who asks, and the user in the path, with whose things it may do what `scope` names.
 
     Raises:
-        NotFound: Somebody else's, whether or not there is such a user.
+        Forbidden: It may know of that user, but not do this.
+        NotFound: It may not even know, whether or not there is such a user.
     """
     principal = await asker(request)
     name = request.match_info["name"]
-    if name != principal.user and not principal.admin:
+    if name != principal.user and not allows(principal, "read:users:name", name):
         raise NotFound("There is no such user, or none that you may know of.")
+    require(principal, scope, name)
     return principal, name
 
 
-def require_admin(principal: Principal) -> None:
-    """Raise Forbidden unless an admin (or a token with his rights) asks."""
-    if not principal.admin:
-        raise Forbidden("Only an admin may do this.")
+def require(principal: Principal, scope: str, user: str | None = None) -> None:
+    """Raise Forbidden unless `principal` may do what `scope` names on `user`'s things (None: on everybody's)."""
+    if not allows(principal, scope, user):
+        raise Forbidden(f"This needs a token with the scope {scope}, or an admin.")

@@ -8,10 +8,12 @@ from typing import Any
 from aiohttp import web
 
 import minihub
+from minihub.auth.model import Principal
+from minihub.auth.scopes import allows
 from minihub.errors import Conflict, HubError, NotFound
 from minihub.servers.model import State, StopCause
-from minihub.web.api.access import asker, asker_about, require_admin
-from minihub.web.api.models import progress_model, server_model, user_model
+from minihub.web.api.access import asker, asker_about, require
+from minihub.web.api.models import progress_model, server_model, user_model, visible_part
 from minihub.web.client import client_address
 from minihub.web.keys import DEPS, KEEPER, STREAMS, URLS
 from minihub.web.respond import json_response, translator
@@ -40,7 +42,7 @@ async def version(_: web.Request) -> web.Response:
 async def whoami(request: web.Request) -> web.Response:
     """GET /user: who asks, and with what rights."""
     principal = await asker(request)
-    model = await _user(request, principal.user)
+    model = await _user(request, principal, principal.user)
     scopes = (
         sorted(principal.scopes)
         if principal.kind == "token"
@@ -52,15 +54,16 @@ async def whoami(request: web.Request) -> web.Response:
 
 
 async def users(request: web.Request) -> web.Response:
-    """GET /users: everybody the hub has seen (admins)."""
-    require_admin(await asker(request))
+    """GET /users: everybody the hub has seen."""
+    principal = await asker(request)
+    require(principal, "list:users")
     offset, limit = _number(request, "offset", 0), _number(request, "limit", MAX_PAGE)
     state = request.query.get("state", "")
     if state not in ("", "active", "ready", "inactive"):
         raise BadRequest("state is one of active, ready, inactive.")
     rows, _ = await request.app[DEPS].users.list(request.query.get("name_filter", ""), limit=MAX_USERS)
     chosen = [row.name for row in rows if _in_state(request, row.name, state)]
-    page = [await _user(request, name) for name in chosen[offset : offset + min(limit, MAX_PAGE)]]
+    page = [await _user(request, principal, name) for name in chosen[offset : offset + min(limit, MAX_PAGE)]]
     if "jupyterhub-pagination" not in request.headers.get("Accept", ""):
         return json_response(page)
     rest = offset + len(page)
@@ -87,18 +90,18 @@ def _in_state(request: web.Request, name: str, state: str) -> bool:
 
 
 async def user(request: web.Request) -> web.Response:
-    """GET /users/NAME."""
-    _, name = await asker_about(request)
-    return json_response(await _user(request, name))
+    """GET /users/NAME: as much of it as the asker may see."""
+    principal, name = await asker_about(request, "read:users:name")
+    return json_response(await _user(request, principal, name))
 
 
-async def _user(request: web.Request, name: str) -> dict[str, Any]:
+async def _user(request: web.Request, principal: Principal, name: str) -> dict[str, Any]:
     deps = request.app[DEPS]
     record = await deps.users.get(name)
     attempt = deps.servers.get(name)
     if record is None and attempt is None:
         raise NotFound("There is no such user, or none that you may know of.")
-    return user_model(
+    model = user_model(
         name,
         attempt,
         request.app[URLS],
@@ -107,11 +110,12 @@ async def _user(request: web.Request, name: str) -> dict[str, Any]:
         seen=record.last_seen if record else None,
         now=deps.clock.wall(),
     )
+    return visible_part(model, lambda scope: allows(principal, scope, name))
 
 
 async def server(request: web.Request) -> web.Response:
     """GET /users/NAME/server: the live one, or how the last one ended."""
-    _, name = await asker_about(request)
+    _, name = await asker_about(request, "read:servers")
     attempt = request.app[DEPS].servers.get(name)
     if attempt is None:
         raise NotFound("This user has no server.")
@@ -127,15 +131,15 @@ def _server(request: web.Request, name: str) -> dict[str, Any]:
 
 async def start(request: web.Request) -> web.Response:
     """POST /users/NAME/server: 202 while it starts; one that is starting already is shown, not doubled."""
-    principal, name = await asker_about(request)
+    principal, name = await asker_about(request, "start:servers")
     deps = request.app[DEPS]
     body = await _json_object(request)
-    options = body.get("user_options", {k: v for k, v in body.items() if k != "display_name"}) or None
+    options = body.get("user_options", {k: v for k, v in body.items() if k != "display_name"})
     if options is not None and not isinstance(options, dict):
         raise BadRequest("user_options is an object.")
     if name != principal.user and await deps.users.get(name) is None:
         raise NotFound("There is no such user: nobody of this name has logged in yet.")
-    attempt, made = await deps.servers.start(name, options, by=principal.user)
+    attempt, made = await deps.servers.start(name, options or None, by=principal.user)
     if made:
         await deps.audit(
             "start", user=principal.user, address=client_address(request, deps.settings.hub), detail=name
@@ -150,7 +154,7 @@ async def start(request: web.Request) -> web.Response:
 
 async def stop(request: web.Request) -> web.Response:
     """DELETE /users/NAME/server: 204 when it is gone, 202 while it stops; again is no error."""
-    principal, name = await asker_about(request)
+    principal, name = await asker_about(request, "delete:servers")
     deps = request.app[DEPS]
     cause = StopCause.API if name == principal.user else StopCause.ADMIN
     attempt = await deps.servers.stop(name, cause, by=principal.user)
@@ -165,7 +169,7 @@ async def stop(request: web.Request) -> web.Response:
 
 async def progress(request: web.Request) -> web.StreamResponse:
     """GET /users/NAME/server/progress: events until it is ready or has failed."""
-    _, name = await asker_about(request)
+    _, name = await asker_about(request, "read:servers")
     deps, urls, say = request.app[DEPS], request.app[URLS], translator(request)
     attempt = deps.servers.get(name)
     if attempt is None or (not attempt.is_live and attempt.state is not State.FAILED):
@@ -194,11 +198,11 @@ async def unknown(request: web.Request) -> web.Response:
 
 
 async def _json_object(request: web.Request) -> dict[str, Any]:
-    text = await request.text()
-    if not text.strip():
+    raw = await request.read()
+    if not raw.strip():
         return {}
     try:
-        body = json.loads(text)
+        body = json.loads(raw)
     except (ValueError, RecursionError) as error:
         raise BadRequest("The body is not valid JSON.") from error
     if not isinstance(body, dict):

@@ -5,6 +5,7 @@ Source: JupyterHub 6 REST API, models User and Server.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any
@@ -108,6 +109,25 @@ def user_model(
         "created": timestamp(created),
         "last_activity": timestamp(seen),
         "servers": {"": server_model(live, urls, now=now)} if live is not None else {},
+    }
+
+
+# Field of a user: scopes, any of which shows it. The others are shown to everybody who may know the user.
+_SHOWN_TO = {
+    "roles": ("read:users",),
+    "created": ("read:users",),
+    "groups": ("read:users:groups",),
+    "last_activity": ("read:users:activity",),
+    "server": ("read:users", "read:servers"),
+    "pending": ("read:users", "read:servers"),
+    "servers": ("read:servers",),
+}
+
+
+def visible_part(model: dict[str, Any], may: Callable[[str], bool]) -> dict[str, Any]:
+    """What of a user's model somebody sees who may do what the scopes say for which `may` is true."""
+    return {
+        key: value for key, value in model.items() if key not in _SHOWN_TO or any(map(may, _SHOWN_TO[key]))
     }
 
 

@@ -37,9 +37,8 @@ async def create(request: web.Request) -> web.Response:
     address = client_address(request, deps.settings.hub)
     values = {"note": note, "lifetime": lifetime}
     if lifetime not in _lifetimes(request):
-        return await _page(
-            request, status=400, error=translator(request)("Choose one of the lifetimes."), **values
-        )
+        tr = translator(request)
+        return await _page(request, status=400, error=tr("Choose one of the lifetimes."), **values)
     scopes = {"self"}
     if posted.get("admin") and principal.admin:
         # A script in a user's own Jupyter shares this origin: what makes an admin's token must know the password.
