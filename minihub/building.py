@@ -99,11 +99,15 @@ def find_hub_user(settings: Settings) -> str:
 def make_directory(path: Path, mode: int, owner: str | None) -> None:
     """Make a directory, `owner`'s if we are root.
 
+    One that somebody else uses already (/etc, /tmp, a home) keeps its owner and mode.
+
     Raises:
         ConfigError: It cannot be made.
     """
     try:
         path.mkdir(parents=True, exist_ok=True, mode=0o755)
+        if any(path.iterdir()):
+            return
         if owner is not None and path.stat().st_uid == 0:
             shutil.chown(path, owner, pwd.getpwnam(owner).pw_gid)
             path.chmod(mode)

@@ -22,7 +22,9 @@ CHROMIUM_ARGS = [
 PICTURES = ROOT / "screenshots"
 
 
-async def log_in(page: Page, hub: Hub, name: str, passwords: dict[str, str], path: str = "/hub/") -> None:
+async def log_in(
+    page: Page, hub: Hub, name: str, passwords: dict[str, str], path: str = "/hub/spawn"
+) -> None:
     """Log in by the form, on the way to `path`."""
     await page.goto(hub.url + path)
     await page.wait_for_url(re.compile("/hub/login"))

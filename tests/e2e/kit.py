@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import copy
+import importlib.metadata
 import itertools
 import json
 import os
@@ -31,6 +32,8 @@ T = TypeVar("T")
 
 ROOT = Path(__file__).resolve().parents[2]
 EXAMPLE = ROOT / "configs/dev-cluster.toml"
+IS_INSTALLED = any(importlib.metadata.distributions(name="minihub"))
+"""scripts/test installs the wheel: then that is what runs, as at a site, and else this checkout."""
 START_S = 20
 PATIENCE_S = 60
 
@@ -145,7 +148,9 @@ class Hub:
 
     def environment(self) -> dict[str, str]:
         path = f"{Path(sys.executable).parent}:/usr/local/bin:/usr/bin:/bin"
-        base = {"PATH": path, "LANG": "C.UTF-8", "PYTHONPATH": os.environ.get("PYTHONPATH", "")}
+        base = {"PATH": path, "LANG": "C.UTF-8"}
+        if not IS_INSTALLED:
+            base["PYTHONPATH"] = str(ROOT)
         if self.user is not None:
             base |= {"HOME": f"/home/{self.user}", "USER": self.user, "LOGNAME": self.user}
         return base | self.extra_env
@@ -167,7 +172,7 @@ class Hub:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
-                cwd=ROOT,
+                cwd="/",
                 env=self.environment(),
             )
 
@@ -225,7 +230,7 @@ class Hub:
             input=stdin,
             capture_output=True,
             text=True,
-            cwd=ROOT,
+            cwd="/",
             env=self.environment(),
             timeout=120,
             check=False,

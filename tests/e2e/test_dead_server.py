@@ -18,7 +18,15 @@ DEEP = "/user/{}/lab/tree/notes.txt"
 
 async def test_a_deep_link_leads_through_login_and_start_to_its_place(hub, page, passwords):
     fresh_home("bob")
-    slurm("setpriv", "--reuid=bob", "--regid=bob", "--clear-groups", "sh", "-c", "echo hello > /home/bob/notes.txt")
+    slurm(
+        "setpriv",
+        "--reuid=bob",
+        "--regid=bob",
+        "--clear-groups",
+        "sh",
+        "-c",
+        "echo hello > /home/bob/notes.txt",
+    )
     deep = DEEP.format("bob")
     await log_in(page, hub, "bob", passwords, deep)
     # No server: the page says so with 424 and offers one.
@@ -52,15 +60,17 @@ async def test_what_programs_are_told_of_a_server_that_is_not_there(hub, passwor
             async with carol.client.get(hub.url + path, headers={"Accept": "application/json"}) as answer:
                 assert answer.status == 424, "404 would make Lab ask for ever"
                 assert answer.content_type == "application/json"
-    async with visitor(hub) as nobody:
-        async with nobody.client.get(f"{hub.url}/user/carol/api/contents", headers={"Accept": "*/*"}) as answer:
-            assert answer.status == 403
+    async with (
+        visitor(hub) as nobody,
+        nobody.client.get(f"{hub.url}/user/carol/api/contents", headers={"Accept": "*/*"}) as answer,
+    ):
+        assert answer.status == 403
 
 
 async def test_a_login_that_ends_while_lab_is_open_leads_back(make_hub, page, passwords):
     fresh_home("carol")
     # Lab asks its server all the time, which renews the login: only the absolute life ends while it is open.
-    with make_hub(auth={"absolute_lifetime_s": 25}) as hub:
+    with make_hub(auth={"absolute_lifetime_s": 18}) as hub:
         hub.start()
         await log_in(page, hub, "carol", passwords)
         await page.locator("#start").click()
@@ -68,7 +78,9 @@ async def test_a_login_that_ends_while_lab_is_open_leads_back(make_hub, page, pa
         await expect(page.locator(".jp-Launcher:visible")).to_be_visible()
         here = page.url
         # The first request that is refused is the end of it.
-        async with page.expect_response(lambda r: "/user/carol/api/" in r.url and r.status == 403, timeout=60_000):
+        async with page.expect_response(
+            lambda r: "/user/carol/api/" in r.url and r.status == 403, timeout=60_000
+        ):
             pass
         await page.reload()
         await expect(page).to_have_url(re.compile("/hub/login"))

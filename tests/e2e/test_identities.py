@@ -68,7 +68,9 @@ async def test_through_the_login_node(make_hub, passwords, isolated, settings):
 
 async def test_local_scheduler_as_root(make_hub, passwords):
     with make_hub(local_settings(), hub={"run_as": "minihub"}) as hub:
-        await go(hub, "alice", passwords)
+        hub.start()
+        said = hub.command("verify", "--url", hub.url, "--user", "alice", stdin=f"{passwords['alice']}\n")
+        assert said.endswith("all is well\n")
 
 
 async def test_local_scheduler_as_an_ordinary_user(make_hub, passwords):

@@ -7,6 +7,7 @@ import json
 
 import aiohttp
 import pytest
+from yarl import URL
 
 from tests.e2e.kit import execute_request, jobs, person, text_of, visitor
 
@@ -80,6 +81,9 @@ async def test_logout_closes_what_is_open_at_once(hub, passwords):
     async with person(hub, "bob", passwords["bob"]) as bob:
         await bob.start_and_wait(time_hours="0.5")
         kernel = await bob.new_kernel()
+        jar = bob.client.cookie_jar.filter_cookies(URL(hub.url))
+        kept = "; ".join(f"{name}={cookie.value}" for name, cookie in jar.items())
+        assert (await bob.get("/hub/api/user", headers={"Cookie": kept}))[0] == 200
         async with bob.client.ws_connect(f"{bob.server_url}/api/kernels/{kernel}/channels") as socket:
             await socket.send_str(json.dumps(execute_request("print(6*7)")))
             await socket.receive(timeout=30)
@@ -89,8 +93,13 @@ async def test_logout_closes_what_is_open_at_once(hub, passwords):
             async with asyncio.timeout(2):
                 while not socket.closed:
                     await socket.receive()
-        status, _ = await bob.get("/user/bob/api/status", headers={"Accept": "*/*"})
-        assert status == 403
+        # Whoever has kept the cookie gets in nowhere.
+        for path, headers in (
+            ("/user/bob/api/status", {"Accept": "*/*"}),
+            ("/hub/api/user", {"Accept": "application/json"}),
+        ):
+            status, _ = await bob.get(path, headers={**headers, "Cookie": kept})
+            assert status in (401, 403), path
         # The job goes with it, although nobody looks any more.
         async with asyncio.timeout(30):
             while jobs(hub, "bob"):

@@ -42,7 +42,9 @@ fi
 def test_quickstart_verifies_itself_and_leaves_nothing(who):
     """Login, a notebook cell, logout on the local scheduler; a wrong password is a failure."""
     command = ["unshare", "--mount", "sh", "-c", SCRIPT, "sh", str(ROOT), who]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL, timeout=400)
+    done = subprocess.run(
+        command, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL, timeout=400
+    )
 
     assert done.returncode == 0, done.stdout + done.stderr
     assert "ran print(6 * 7): 42" in done.stdout

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import pwd
 import subprocess
 from pathlib import Path
 
@@ -31,6 +32,20 @@ class Holds:
 
     def hold(self, what: str, user: str) -> None:
         (self.folder / f"hold-{what}-{user}").touch()
+
+    async def reached(self, command: str, user: str) -> None:
+        """Wait until the user's command stands there."""
+        uid, program = pwd.getpwnam(user).pw_uid, f"{self.folder}/{command}".encode()
+
+        def stands() -> bool:
+            for process in Path("/proc").glob("[0-9]*"):
+                with contextlib.suppress(OSError):
+                    words = (process / "cmdline").read_bytes().split(b"\0")
+                    if program in words[:2] and process.stat().st_uid == uid:
+                        return True
+            return False
+
+        await until(stands, f"{user}'s {command}")
 
     def release(self, what: str, user: str) -> None:
         (self.folder / f"hold-{what}-{user}").unlink(missing_ok=True)
@@ -107,6 +122,7 @@ async def test_killed_while_servers_start(held_hub, passwords, holds):
             queued = await bob.wait_state("queued")
             assert (await alice.server())["state"] == "submitting"
             await until(lambda: len(jobs(hub)) == 2, "two jobs")
+            await holds.reached("sbatch", "alice")
 
             hub.kill()
             assert len(jobs(hub)) == 2, "jobs do not die with the hub"
@@ -147,6 +163,8 @@ async def test_killed_while_servers_run_and_stop(held_hub, passwords, holds):
         await carol.post("/hub/stop")
         assert (await bob.server())["state"] == "stopping"
         assert (await carol.server())["state"] == "stopping"
+        await holds.reached("sbatch", "carol")
+        await holds.reached("scancel", "minihub")
 
         hub.kill()
         assert len(jobs(hub)) == 2

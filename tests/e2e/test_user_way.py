@@ -8,7 +8,7 @@ import re
 import pytest
 from playwright.async_api import Page, expect
 
-from tests.e2e.browsing import menu, take
+from tests.e2e.browsing import log_in, menu, take
 from tests.e2e.kit import fresh_home, jobs, slurm, until, visitor
 
 pytestmark = [pytest.mark.cluster, pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
@@ -176,10 +176,9 @@ async def logs_out(hub, page, album):
     cookies = {
         c["name"]: c["value"] for c in await page.context.cookies() if not c["path"].startswith("/user/")
     }
-    await page.goto(f"{hub.url}/user/alice/lab")
-    await page.locator(
-        ".jp-Launcher:visible, .jp-NotebookPanel:visible, .jp-Terminal:visible"
-    ).first.wait_for()
+    # A workspace of its own: the usual one would ask for the kernel that went with the first server.
+    await page.goto(f"{hub.url}/user/alice/lab/workspaces/farewell")
+    await page.locator(".jp-Launcher:visible").wait_for()
     await menu(page, "Log Out")
     await page.wait_for_url(re.compile("/user/alice/logout|/hub/logout"))
     await expect(page.get_by_role("heading", name="You are logged out")).to_be_visible()
@@ -204,3 +203,18 @@ async def logs_out(hub, page, album):
             assert answer.status == 403
     await page.goto(f"{hub.url}/hub/home")
     await expect(page).to_have_url(re.compile("/hub/login"))
+
+
+async def test_the_classic_notebook_has_the_ways_out_too(hub, page, passwords):
+    await log_in(page, hub, "carol", passwords)
+    await start(page, interface="nbclassic")
+    await expect(page).to_have_url(re.compile("/user/carol/nbclassic/tree"))
+    await expect(page.locator("#notebook_list")).to_be_visible()
+    await take(page, "nbclassic")
+    async with page.context.expect_page() as opened:
+        await page.locator("#minihub-control-panel").click()
+    panel = await opened.value
+    await expect(panel.locator("#job-id")).to_be_visible()
+    await page.locator("#logout").click()
+    await expect(page.get_by_role("heading", name="You are logged out")).to_be_visible()
+    await until(lambda: jobs(hub, "carol") == [], "the job is gone")
