@@ -13,7 +13,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from .site import Site, build_settings, free_port
 
@@ -35,7 +35,7 @@ class Hub:
         self.process: subprocess.Popen[bytes] | None = None
         self.started = 0.0
 
-    def __enter__(self) -> Hub:
+    def __enter__(self) -> Self:
         self.boot()
         return self
 
@@ -122,7 +122,7 @@ class Hub:
         return found
 
 
-async def wait_until(happened, timeout_s: float = 60.0, pause_s: float = 0.005):  # noqa: ASYNC109
+async def wait_until(happened, timeout_s: float = 60.0, pause_s: float = 0.005):
     """Return what `happened()` returns once that is true."""
     ends = time.monotonic() + timeout_s
     while not (result := happened()):

@@ -16,7 +16,7 @@ async def _ask(*argv: str) -> str:
     return out.decode()
 
 
-async def watch_gone(job_id: str, timeout_s: float = 60.0) -> float:  # noqa: ASYNC109
+async def watch_gone(job_id: str, timeout_s: float = 60.0) -> float:
     """Return when squeue no longer listed the job: all its processes ended, its cores free again."""
     ends = time.monotonic() + timeout_s
     while time.monotonic() < ends:
@@ -27,7 +27,7 @@ async def watch_gone(job_id: str, timeout_s: float = 60.0) -> float:  # noqa: AS
     raise TimeoutError(job_id)
 
 
-async def wait_empty(timeout_s: float = 60.0) -> None:  # noqa: ASYNC109
+async def wait_empty(timeout_s: float = 60.0) -> None:
     """Wait until no job is left."""
     ends = time.monotonic() + timeout_s
     while (await _ask("squeue", "--noheader")).strip():
@@ -58,7 +58,10 @@ async def count_rpcs() -> Rpcs:
 
 
 def _counters(text: str) -> dict[str, int]:
-    return {name: int(count) for name, count in re.findall(r"^\t(\S+)\s*\(\s*\d+\) count:(\d+)", text, re.M)}
+    return {
+        name: int(count)
+        for name, count in re.findall(r"^\t(\S+)\s*\(\s*\d+\) count:(\d+)", text, re.MULTILINE)
+    }
 
 
 async def fill(user: str) -> str:
