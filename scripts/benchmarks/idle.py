@@ -245,13 +245,19 @@ def _report(section: Section, ready: list[Window], waiting: Window) -> None:
             for w in (*ready, waiting)
         ],
     )
-    section.notes += [
+    section.notes.append(
         "RPCs: all of the service user's, from sdiag; the types are counted for the whole cluster. This Slurm counts two "
-        "for one squeue.",
+        "for one squeue."
+    )
+    section.notes.append(
         "PSS divides what several processes map; the stand-ins and this program run the same Python on the same machine, as "
         "they did when JupyterHub was measured. The next column counts all files as if nobody else mapped them: what a "
-        "machine with nothing but the hub would show.",
+        "machine with nothing but the hub would show."
+    )
+    section.notes.append(
         f"Nobody has a page open, and idle ssh connections are closed after {IDLE_CLOSE_S:.0f} s here instead of 5 minutes, "
-        "so that a window shows what stays. Each open one costs about 0.1 MB until then.",
-        "CPU: hub and helpers, from schedstat; what sshd and squeue use on the login node is not in it.",
-    ]
+        "so that a window shows what stays. With ssh and browser connections open it was 0.13 MB for each server."
+    )
+    section.notes.append(
+        "CPU: hub and helpers, from schedstat; what sshd and squeue use on the login node is not in it."
+    )
