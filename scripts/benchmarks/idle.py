@@ -127,7 +127,7 @@ TYPES = ("REQUEST_JOB_INFO", "REQUEST_PARTITION_INFO", "REQUEST_FED_INFO")
 
 
 async def _waiting(hub: Hub, window_s: float) -> Window:
-    """Several jobs wait, and their pages are open."""
+    """Several jobs wait in the queue."""
     blocker = await fill(hub.site.users[-1])
     try:
         async with AsyncExitStack() as stack:
@@ -247,7 +247,7 @@ def _report(section: Section, ready: list[Window], waiting: Window) -> None:
     )
     section.notes.append(
         "RPCs: all of the service user's, from sdiag; the types are counted for the whole cluster. This Slurm counts two "
-        "for one squeue."
+        "for one squeue; where it counts three, the numbers are half as much again (at most 30 listings a minute: 90)."
     )
     section.notes.append(
         "PSS divides what several processes map; the stand-ins and this program run the same Python on the same machine, as "
