@@ -69,6 +69,7 @@ class Upstream:
         self.route = route
         self._forwarder = forwarder
         self._tls: ssl.SSLContext | None = None
+        self._forgets: asyncio.TimerHandle | None = None
         self._client: aiohttp.ClientSession | None = None
 
     async def dial(self, factory: Callable[[], _P]) -> _P:
@@ -79,11 +80,22 @@ class Upstream:
             UpstreamUnsafe: Somebody answers who is not this attempt's server.
         """
         with _edge():
-            if self.route.uses_tls and self._tls is None:
-                self._tls = client_context(self.route.secrets)
+            context = self._context() if self.route.uses_tls else None
             async with asyncio.timeout(CONNECT_TIMEOUT_S):
                 # From here on the loop's transport owns the socket, and closes it if the handshake fails.
-                return await self._take(await self._connect(), factory)
+                return await self._take(await self._connect(), factory, context)
+
+    def _context(self) -> ssl.SSLContext:
+        """The TLS context; kept (25 kB, 1 ms to make) only while new connections come."""
+        if self._tls is None:
+            self._tls = client_context(self.route.secrets)
+        if self._forgets is not None:
+            self._forgets.cancel()
+        self._forgets = asyncio.get_running_loop().call_later(KEEP_ALIVE_S, self._forget)
+        return self._tls
+
+    def _forget(self) -> None:
+        self._tls = self._forgets = None
 
     async def _connect(self) -> socket.socket:
         endpoint = self.route.endpoint
@@ -104,11 +116,13 @@ class Upstream:
             return await _connect_unix(str(path))
         return await _connect_tcp(endpoint.host, endpoint.port)
 
-    async def _take(self, connected: socket.socket, factory: Callable[[], _P]) -> _P:
+    async def _take(
+        self, connected: socket.socket, factory: Callable[[], _P], context: ssl.SSLContext | None
+    ) -> _P:
         loop = asyncio.get_running_loop()
         tls: dict[str, Any] = {}
-        if self._tls is not None:
-            tls = {"ssl": self._tls, "server_hostname": "", "ssl_handshake_timeout": CONNECT_TIMEOUT_S}
+        if context is not None:
+            tls = {"ssl": context, "server_hostname": "", "ssl_handshake_timeout": CONNECT_TIMEOUT_S}
         unix = connected.family == socket.AF_UNIX
         create = loop.create_unix_connection if unix else loop.create_connection
         _, protocol = await create(factory, sock=connected, **tls)
@@ -165,6 +179,8 @@ class Upstream:
 
     async def close(self) -> None:
         """End all connections, and the way through ssh."""
+        if self._forgets is not None:
+            self._forgets.cancel()
         client, self._client = self._client, None
         if client is not None:
             await client.close()

@@ -110,8 +110,7 @@ def write(section: Section) -> None:
     block = f"{begin}\n{section.text()}\n{end}"
     text = FILE.read_text(encoding="utf-8") if FILE.exists() else "# Benchmarks\n"
     pattern = re.compile(re.escape(begin) + ".*?" + re.escape(end), re.DOTALL)
-    if pattern.search(text):
-        text = pattern.sub(lambda _: block, text)
-    else:
+    text, replaced = pattern.subn(lambda _: block, text)
+    if not replaced:
         text = f"{text.rstrip()}\n\n{block}\n"
     FILE.write_text(text, encoding="utf-8")

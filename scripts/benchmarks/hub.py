@@ -13,7 +13,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from .site import Site, build_settings, free_port
 
@@ -35,7 +35,7 @@ class Hub:
         self.process: subprocess.Popen[bytes] | None = None
         self.started = 0.0
 
-    def __enter__(self) -> Hub:
+    def __enter__(self) -> Self:
         self.boot()
         return self
 

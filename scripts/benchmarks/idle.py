@@ -17,6 +17,8 @@ from .slurm import cancel, count_rpcs, fill, share_cores, wait_empty
 from .visitor import Visitor
 
 COUNTS = (0, 1, 4, 16, 30)
+FULL = 16
+"""The count of the targets. More show only what one more costs in memory, in a shorter window."""
 WAITING = 6
 QUIET_S = 5.0
 """After the last start, until the listings that confirm it are over."""
@@ -125,7 +127,7 @@ TYPES = ("REQUEST_JOB_INFO", "REQUEST_PARTITION_INFO", "REQUEST_FED_INFO")
 
 
 async def _waiting(hub: Hub, window_s: float) -> Window:
-    """Several jobs wait, and their pages are open."""
+    """Several jobs wait in the queue."""
     blocker = await fill(hub.site.users[-1])
     try:
         async with AsyncExitStack() as stack:
@@ -156,8 +158,8 @@ async def _ready(hub: Hub, window_s: float, counts: tuple[int, ...]) -> list[Win
                 await visitor.start()
         up = count
         # Connections to servers nobody uses are closed after 30 s too.
-        await asyncio.sleep(KEEP_ALIVE_S + QUIET_S)
-        windows.append(await _look(hub, count, window_s))
+        await asyncio.sleep(QUIET_S + (KEEP_ALIVE_S if count else 0))
+        windows.append(await _look(hub, count, window_s if count <= FULL else window_s / 4))
     for user in hub.site.users[:up]:
         async with Visitor(hub, user) as visitor:
             await visitor.log_in()
@@ -179,8 +181,8 @@ def measure(site: Site, *, window_s: float = 60.0) -> Section:
 
 
 def _report(section: Section, ready: list[Window], waiting: Window) -> None:
-    by_count = {window.count: window for window in ready}
-    full = by_count[16]
+    steady = [window for window in ready if window.count <= FULL]
+    full, last = steady[-1], ready[-1]
     section.verdict(
         f"Slurm RPCs a minute while {waiting.count} jobs wait",
         "90",
@@ -188,15 +190,15 @@ def _report(section: Section, ready: list[Window], waiting: Window) -> None:
         f"339 for each = {339 * waiting.count}",
         met=waiting.per_minute <= 90,
     )
-    most = max(window.per_minute for window in ready)
+    most = max(window.per_minute for window in steady)
     section.verdict(
         "Slurm RPCs a minute in steady state",
         "6, whatever the number of servers",
         "**"
-        + ", ".join(f"{w.per_minute:.1f}" for w in ready)
-        + f"** with {', '.join(str(w.count) for w in ready)} servers",
+        + ", ".join(f"{w.per_minute:.1f}" for w in steady)
+        + f"** with {', '.join(str(w.count) for w in steady)} servers",
         "5.9, 23.6, 94.4 with 1, 4, 16",
-        met=most <= 6.5,
+        met=most <= 6,
     )
     section.verdict(
         "memory (PSS) of the hub and its helpers, 16 idle servers",
@@ -205,7 +207,6 @@ def _report(section: Section, ready: list[Window], waiting: Window) -> None:
         "168 MB",
         met=full.pss_mb <= 110,
     )
-    last = ready[-1]
     slope = (last.alone_mb - full.alone_mb) * 1024 / (last.count - full.count) if last is not full else 0.0
     section.verdict(
         f"more for each further idle server ({full.count} to {last.count})",
@@ -243,4 +244,20 @@ def _report(section: Section, ready: list[Window], waiting: Window) -> None:
             )
             for w in (*ready, waiting)
         ],
+    )
+    section.notes.append(
+        "RPCs: all of the service user's, from sdiag; the types are counted for the whole cluster. This Slurm counts two "
+        "for one squeue; where it counts three, the numbers are half as much again (at most 30 listings a minute: 90)."
+    )
+    section.notes.append(
+        "PSS divides what several processes map; the stand-ins and this program run the same Python on the same machine, as "
+        "they did when JupyterHub was measured. The next column counts all files as if nobody else mapped them: what a "
+        "machine with nothing but the hub would show."
+    )
+    section.notes.append(
+        f"Nobody has a page open, and idle ssh connections are closed after {IDLE_CLOSE_S:.0f} s here instead of 5 minutes, "
+        "so that a window shows what stays. With ssh and browser connections open it was 0.13 MB for each server."
+    )
+    section.notes.append(
+        "CPU: hub and helpers, from schedstat; what sshd and squeue use on the login node is not in it."
     )

@@ -58,7 +58,10 @@ async def count_rpcs() -> Rpcs:
 
 
 def _counters(text: str) -> dict[str, int]:
-    return {name: int(count) for name, count in re.findall(r"^\t(\S+)\s*\(\s*\d+\) count:(\d+)", text, re.MULTILINE)}
+    return {
+        name: int(count)
+        for name, count in re.findall(r"^\t(\S+)\s*\(\s*\d+\) count:(\d+)", text, re.MULTILINE)
+    }
 
 
 async def fill(user: str) -> str:

@@ -34,7 +34,7 @@ def load():
 
 def announce(port):
     """Say that connections are accepted; note the moment."""
-    note = os.path.expanduser("~/.bench-%s.listening" % os.environ["SLURM_JOB_ID"])
+    note = os.path.expanduser(f"~/.bench-{os.environ['SLURM_JOB_ID']}.listening")
     with open(note, "w", encoding="ascii") as file:
         file.write(repr(time.time()))
     pipe = os.path.join(HERE, "notify")
@@ -45,7 +45,7 @@ def announce(port):
         return
     where = os.path.join(HERE, "where")
     with open(where + ".new", "w", encoding="ascii") as file:
-        file.write("%s %d" % (os.environ["SLURMD_NODENAME"], port))
+        file.write(f"{os.environ['SLURMD_NODENAME']} {port}")
     os.rename(where + ".new", where)
 
 

@@ -172,6 +172,20 @@ async def test_mutual_tls(backend, tmp_path):
         await websocket.close()
 
 
+async def test_an_idle_upstream_forgets_its_tls_context_but_not_its_distrust(backend, tmp_path, monkeypatch):
+    monkeypatch.setattr("minihub.proxy.upstream.KEEP_ALIVE_S", 0.05)
+    tls = make_tls()
+    async with serve(backend, tls=tls.server_context(tmp_path)) as endpoint:
+        async with upstream(endpoint, tls.secrets) as connection:
+            assert (await ask(connection))[0] == 200
+            await asyncio.sleep(0.3)
+            assert connection._tls is None
+            assert (await ask(connection))[0] == 200
+        async with upstream(endpoint, make_tls().secrets) as connection:
+            with pytest.raises(UpstreamUnsafe):
+                await ask(connection)
+
+
 async def test_another_attempts_certificate_is_not_believed(backend, tmp_path):
     async with (
         serve(backend, tls=make_tls().server_context(tmp_path)) as endpoint,
