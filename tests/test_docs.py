@@ -197,14 +197,12 @@ def test_messages_in_the_users_page_are_ones_that_the_hub_says():
 
 
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
-COMING = {"BENCHMARKS.md"}
-"""Named before they are there."""
 
 
 @pytest.mark.parametrize("path", DOCUMENTS, ids=lambda p: p.name)
 def test_links_between_documents_lead_somewhere(path):
     for target in re.findall(r"\]\((?!https?:)([^)#]+)", path.read_text()):
-        assert target in COMING or (path.parent / target).exists(), f"{path.name}: {target}"
+        assert (path.parent / target).exists(), f"{path.name}: {target}"
 
 
 def test_files_that_documents_name_exist():
