@@ -125,6 +125,8 @@ def configure(c: Any) -> None:
     if spec["rescue"]:
         shell = ["/bin/bash", "--noprofile", "--norc"] if os.access("/bin/bash", os.X_OK) else ["/bin/sh"]
         c.ServerApp.terminado_settings = {"shell_command": shell}
+        # To find language servers it runs npm, which writes to the home directory even if it finds nothing.
+        c.LanguageServerManager.autodetect = False
 
 
 def extensions(spec: Dict[str, Any]) -> Dict[str, bool]:
