@@ -81,7 +81,9 @@ class Reporter:
     def run(self) -> None:
         """Send the notice, wait for the port, send the report."""
         try:
-            self.send(None)
+            self.kept = self.connect()
+            if not self.listens.is_set():
+                self.send(None)
         except (OSError, ValueError):
             tell(self.pipe, "failed")
         self.listens.wait()
