@@ -110,6 +110,31 @@ class TlsSettings(Section):
     )
 
 
+class ProxySettings(Section):
+    """The front door: how long it waits for browsers, and how many it lets in."""
+
+    head_timeout_s: Seconds = Field(10, description="A request's head must be complete after this long.")
+    idle_timeout_s: Seconds = Field(
+        75, description="A connection without a request is closed after this long."
+    )
+    body_timeout_s: Seconds = Field(
+        60,
+        description="A browser that sends no more of its request, or reads nothing of the answer, is given up. "
+        "A silent server never is.",
+    )
+    dial_timeout_s: Seconds = Field(
+        10, description="A connection to a user's server must be made after this long."
+    )
+    max_connections: int = Field(
+        10_000, ge=10, description="Connections from browsers, websockets included; more are refused."
+    )
+    max_connections_per_address: int = Field(
+        1_500,
+        ge=10,
+        description="The same for each address, but for trusted proxies. A class behind one address has about 15 each.",
+    )
+
+
 class AuthSettings(Section):
     """Who may log in, and for how long."""
 
@@ -335,6 +360,7 @@ class Settings(Section):
 
     hub: HubSettings = Field(HubSettings(), description="The hub itself.")
     tls: TlsSettings = Field(TlsSettings(), description="TLS in front.")
+    proxy: ProxySettings = Field(ProxySettings(), description="The front door.")
     auth: AuthSettings = Field(AuthSettings(), description="Logins.")
     servers: ServersSettings = Field(ServersSettings(), description="Users' servers.")
     options: OptionsSettings = Field(OptionsSettings(), description="The options form.")

@@ -91,6 +91,11 @@ def resolve_client(pairs: Pairs, peer: str, scheme: str, trusted: Networks) -> C
     )
 
 
+def is_trusted_proxy(address: str, hub: HubSettings) -> bool:
+    """Whether `address` is that of a front proxy which the settings name."""
+    return _is_trusted(address, _networks(hub.trusted_proxies))
+
+
 def _is_trusted(address: str, trusted: Networks) -> bool:
     try:
         parsed = ip_address(address)

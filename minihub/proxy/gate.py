@@ -22,6 +22,7 @@ from minihub.auth.origin import SAFE_METHODS, is_click, is_same_origin
 from minihub.auth.request import Client, Pairs, first, read_tokens
 from minihub.auth.scopes import allows
 from minihub.proxy.headers import read_cookies
+from minihub.proxy.wire import HeaderBlock
 from minihub.servers.model import Attempt, Route, State, server_path
 
 REFUSED_METHODS = frozenset({"TRACE", "TRACK", "CONNECT"})
@@ -122,6 +123,40 @@ class NotOwner:
 
     user: str
     principal: Principal
+
+
+@dataclass(frozen=True, slots=True)
+class Pass:
+    """A `Forward` that also holds for other targets below the same prefix, as long as the header fields are the same.
+
+    Not for ever: whether the login is still good and where the server is, is asked for each request.
+    """
+
+    header: HeaderBlock
+    user: str
+    prefix: str
+    cookie: str
+    """The login cookie that was good."""
+    unsafe: bool
+    """Whether it holds for methods that change something: then the origin was checked."""
+    fields: bytes
+    """The header fields as they go on."""
+
+    def covers(self, header: HeaderBlock, method: str, target: str) -> bool:
+        """Whether `read` and `decide` would say the same of this request, its login being good.
+
+        In doubt False: then they are asked.
+        """
+        return (
+            header is self.header
+            and (self.unsafe or method in SAFE_METHODS)
+            and method not in REFUSED_METHODS
+            and target.startswith(self.prefix)
+            and "token" not in target
+            and "%" not in target
+            and "\\" not in target
+            and not target.startswith("logout", len(self.prefix))
+        )
 
 
 Decision = Forward | Refuse | ToLogin | Logout | ConfirmLogout | NotRunning | NotOwner

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from minihub.auth.request import Client, Pairs, values
+from minihub.proxy.wire import Chunked, Framing, HeaderBlock, ResponseHead
 
 HOP_BY_HOP = frozenset(
     {
@@ -27,10 +28,7 @@ HOP_BY_HOP = frozenset(
 _KEPT_IN_CONNECTION = frozenset({"host", "content-length", "cookie", "content-type", "content-encoding"})
 
 # Said by the hub alone. Tornado reads X-Real-Ip and X-Scheme beside X-Forwarded-* when it trusts its proxy.
-# Expect is answered by the hub's own HTTP server, before the body.
-_SAID_BY_HUB = frozenset(
-    {"authorization", "forwarded", "x-real-ip", "x-scheme", "x-client-ip", "expect", "proxy-authorization"}
-)
+_SAID_BY_HUB = frozenset({"authorization", "forwarded", "x-real-ip", "x-scheme", "x-client-ip"})
 
 # Facts about the origin as a whole, which the hub and all users share. X-Accel-Redirect and X-Sendfile would make
 # a front proxy answer with its own files.
@@ -50,15 +48,69 @@ _ORIGIN_WIDE = frozenset(
 )
 
 
-def build_inbound(
-    pairs: Pairs, *, own_cookies: Collection[str], token: str, client: Client
-) -> list[tuple[str, str]]:
-    """Build the fields that go to Jupyter from those that came from the browser.
+PROBLEM_FIELD = "X-Minihub-Problem"
+"""On a request to the hub's own pages: why they answer in the place of a user's server. Never from a client."""
+
+UPGRADE_FIELD = "X-Minihub-Upgrade"
+"""On a request to the hub's own pages: what Upgrade said. Those never upgrade, but it matters who asked for it."""
+
+_WEBSOCKET = "Connection: Upgrade\r\nUpgrade: websocket\r\n"
+_CHUNKED = "Transfer-Encoding: chunked\r\n"
+
+
+def build_server_fields(
+    header: HeaderBlock, *, own_cookies: Collection[str], client: Client, websocket: bool
+) -> bytes:
+    """Build a request's fields as they go to Jupyter, on the wire; Authorization and the empty line are still to come."""
+    pairs = build_inbound(header.fields, own_cookies=own_cookies, client=client)
+    return encode(pairs, header.framing, websocket=websocket)
+
+
+def build_hub_fields(header: HeaderBlock) -> bytes:
+    """Build a request's fields as they go to the hub's own pages, on the wire, without the empty line.
+
+    Those see what the browser sent, but for what concerns its connection.
+    """
+    named = _named_by_connection(header.fields) - _KEPT_IN_CONNECTION
+    pairs = []
+    for name, value in header.fields:
+        key = name.lower().replace("_", "-")
+        if key == "upgrade":
+            pairs.append((UPGRADE_FIELD, value))
+        elif not (key in HOP_BY_HOP or key in named or key.startswith("x-minihub-")):
+            pairs.append((name, value))
+    return encode(pairs, header.framing)
+
+
+def build_answer(response: ResponseHead, pairs: Pairs, *, unchunked: bool) -> bytes:
+    """Build an answer's status line and fields, on the wire; Connection and the empty line are still to come.
+
+    Args:
+        response: What it is made from.
+        pairs: The fields that go on.
+        unchunked: The client gets the body without the chunked coding.
+    """
+    framing = None if unchunked else response.framing
+    line = f"HTTP/1.1 {response.status} {response.reason}\r\n".encode("latin-1")
+    return line + encode(pairs, framing)
+
+
+def encode(pairs: Pairs, framing: Framing, *, websocket: bool = False) -> bytes:
+    """Write fields as they go on the wire, with those of this hop."""
+    text = "".join([f"{name}: {value}\r\n" for name, value in pairs])
+    if isinstance(framing, Chunked):
+        text += _CHUNKED
+    if websocket:
+        text += _WEBSOCKET
+    return text.encode("latin-1")
+
+
+def build_inbound(pairs: Pairs, *, own_cookies: Collection[str], client: Client) -> list[tuple[str, str]]:
+    """Build the fields that go to Jupyter from those that came from the browser; Authorization is never among them.
 
     Args:
         pairs: As received.
         own_cookies: Names of the hub's cookies, which are removed.
-        token: Of this server; replaces any Authorization.
         client: What X-Forwarded-* says.
     """
     named = _named_by_connection(pairs) - _KEPT_IN_CONNECTION
@@ -68,7 +120,7 @@ def build_inbound(
         key = name.lower().replace("_", "-")
         if key in HOP_BY_HOP or key in named or key in _SAID_BY_HUB:
             continue
-        if key.startswith(("x-forwarded-", "proxy-", "sec-websocket-")):
+        if key.startswith(("x-forwarded-", "proxy-")):
             continue
         if key == "cookie":
             kept = strip_cookies(value, own_cookies)
@@ -76,11 +128,18 @@ def build_inbound(
                 result.append((name, kept))
             continue
         result.append((name, value))
-    result.append(("Authorization", f"token {token}"))
     result.append(("X-Forwarded-For", client.address))
     result.append(("X-Forwarded-Proto", client.scheme))
     result.append(("X-Forwarded-Host", client.host))
     return result
+
+
+def build_hub_answer_fields(pairs: Pairs) -> list[tuple[str, str]]:
+    """Build the fields of an answer of the hub's own pages: all but those of its hop."""
+    named = _named_by_connection(pairs) - _KEPT_IN_CONNECTION
+    return [
+        (name, value) for name, value in pairs if (key := name.lower()) not in HOP_BY_HOP and key not in named
+    ]
 
 
 def build_outbound(pairs: Pairs, *, own_cookies: Collection[str], prefix: str) -> list[tuple[str, str]]:

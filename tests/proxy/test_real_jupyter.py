@@ -91,7 +91,7 @@ class Jupyter:
 
 async def verify(hub, route):
     """As the supervisor does: again while it is not there yet."""
-    prober = Prober(hub.upstreams, base_path="/", verify_proof=lambda *_: False)
+    prober = Prober(hub.pools, base_path="/", verify_proof=lambda *_: False)
     for _ in range(START_TIMEOUT_S * 10):
         try:
             await prober.verify(route)
@@ -230,7 +230,7 @@ async def test_a_day_with_mutual_tls(hub, browser):
         # Another attempt's pair does not get in, not even to what is public.
         stranger = Route("eve", "e1", endpoint, make_tls().secrets)
         with pytest.raises(UpstreamUnsafe):
-            await hub.upstreams.get(stranger).request("GET", "/user/alice/api", [])
+            await hub.pools.get(stranger).request("GET", "/user/alice/api", [])
 
 
 async def test_a_unix_socket_and_an_end(hub, browser):
