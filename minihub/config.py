@@ -119,19 +119,14 @@ class ProxySettings(Section):
     )
     body_timeout_s: Seconds = Field(
         60,
-        description="A browser that sends no more of its request, or reads nothing of the answer, is given up. "
-        "A silent server never is.",
+        description="A browser that neither sends nor reads for so long is given up. A silent server never is.",
     )
-    dial_timeout_s: Seconds = Field(
-        10, description="A connection to a user's server must be made after this long."
-    )
-    max_connections: int = Field(
-        10_000, ge=10, description="Connections from browsers, websockets included; more are refused."
-    )
+    dial_timeout_s: Seconds = Field(10, description="A connection to a user's server must be made by then.")
+    max_connections: int = Field(10_000, ge=10, description="Connections from browsers; more are refused.")
     max_connections_per_address: int = Field(
         1_500,
         ge=10,
-        description="The same for each address, but for trusted proxies. A class behind one address has about 15 each.",
+        description="The same for one address (a class has about 15 each), trusted proxies apart.",
     )
 
 

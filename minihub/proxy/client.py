@@ -7,28 +7,17 @@ an idle upstream passes without a task, a timer or a copy.
 from __future__ import annotations
 
 import asyncio
-import json
 import math
-import secrets
 from enum import IntEnum
-from http import HTTPStatus
 from typing import TYPE_CHECKING, Final
 
 from minihub.errors import UpstreamError
+from minihub.proxy.framing import BadMessage, Body, UntilClose, start_body
 from minihub.proxy.pool import Pool
+from minihub.proxy.refusal import build_refusal
 from minihub.proxy.upstream import WATER_MARK, Lost, Upstream
 from minihub.proxy.valve import AHEAD, PEER_FULL, Valve
-from minihub.proxy.wire import (
-    BadMessage,
-    Body,
-    HeaderBlock,
-    RequestHead,
-    ResponseHead,
-    UntilClose,
-    find_head_end,
-    parse_request,
-    start_body,
-)
+from minihub.proxy.wire import HeaderBlock, RequestHead, ResponseHead, find_head_end, parse_request
 
 if TYPE_CHECKING:
     from minihub.proxy.front import FrontDoor
@@ -115,7 +104,7 @@ class Client(asyncio.Protocol):
         self.hub_head: tuple[HeaderBlock, bytes] | None = None
         """The last header block as it goes to the hub's pages."""
         self.deadline = math.inf
-        """Loop time at which `expire` is called."""
+        """Loop time of `expire`."""
         self._phase = Phase.HEAD
         self._block: HeaderBlock | None = None
         self._buffer = b""
@@ -142,11 +131,6 @@ class Client(asyncio.Protocol):
     def is_gone(self) -> bool:
         """Whether nobody can be answered here any more."""
         return self._phase in (Phase.CLOSED, Phase.LINGER)
-
-    @property
-    def browser(self) -> asyncio.Transport:
-        """The connection itself."""
-        return self.transport
 
     @property
     def has_whole_request(self) -> bool:
@@ -461,17 +445,3 @@ class Client(asyncio.Protocol):
         upstream, self._upstream = self._upstream, None
         if upstream is not None:
             upstream.leave()
-
-
-def build_refusal(status: int, message: str) -> bytes:
-    """An answer of our own, after which the connection is closed."""
-    body = json.dumps({"status": status, "message": message}).encode()
-    retry = "Retry-After: 5\r\n" if status == 503 else ""
-    return (
-        f"HTTP/1.1 {status} {HTTPStatus(status).phrase}\r\n"
-        "Content-Type: application/json\r\n"
-        f"Content-Length: {len(body)}\r\n"
-        "Cache-Control: no-store\r\n"
-        f"X-Request-ID: {secrets.token_hex(6)}\r\n"
-        f"{retry}Connection: close\r\n\r\n"
-    ).encode("ascii") + body

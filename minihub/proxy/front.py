@@ -176,7 +176,7 @@ class FrontDoor:
             login_key=client.login_key,
             cookie=client.cookie,
             address=client.address,
-            browser=client.transport,
+            transport=client.transport,
             server=upstream,
             forget=self._forget_tunnel,
         )
@@ -357,7 +357,7 @@ class FrontDoor:
         """
         lives: list[Client | Tunnel] = [*self._clients, *self._tunnels]
         for live in lives:
-            if not (live.user and was_used_within(live.browser, within_s)):
+            if not (live.user and was_used_within(live.transport, within_s)):
                 continue
             self._servers.touch(live.user)
             if live.cookie and await self._identity.login(live.cookie) is None:

@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from minihub.auth.request import Client, Pairs, values
-from minihub.proxy.wire import Chunked, Framing, HeaderBlock, ResponseHead
+from minihub.proxy.framing import Chunked, Framing
+from minihub.proxy.wire import HeaderBlock, ResponseHead
 
 HOP_BY_HOP = frozenset(
     {

@@ -18,7 +18,7 @@ LAST_BYTES_S = 10.0
 class Tunnel:
     """One open websocket: two ends, whose server it goes to, and what let it in."""
 
-    __slots__ = ("_forget", "address", "browser", "cookie", "is_half_closed", "login_key", "server", "user")
+    __slots__ = ("_forget", "address", "cookie", "is_half_closed", "login_key", "server", "transport", "user")
 
     def __init__(
         self,
@@ -27,7 +27,7 @@ class Tunnel:
         login_key: str,
         cookie: str,
         address: str,
-        browser: asyncio.Transport,
+        transport: asyncio.Transport,
         server: asyncio.Transport,
         forget: Callable[[Tunnel], None],
     ) -> None:
@@ -38,7 +38,7 @@ class Tunnel:
             login_key: `Principal.key` of who opened it.
             cookie: The login cookie that let it in, "" for a token.
             address: Of the browser.
-            browser: Its connection.
+            transport: Of the browser.
             server: The connection to the user's Jupyter.
             forget: Told once, when one end is gone and the other is on its way out.
         """
@@ -46,13 +46,13 @@ class Tunnel:
         self.login_key = login_key
         self.cookie = cookie
         self.address = address
-        self.browser = browser
+        self.transport = transport
         self.server = server
         self.is_half_closed = False
         """One side sends no more, and the other has been told."""
         self._forget: Callable[[Tunnel], None] | None = forget
-        _End(self, browser, server)
-        _End(self, server, browser)
+        _End(self, transport, server)
+        _End(self, server, transport)
 
     def break_off(self) -> None:
         """Break both ends off.
@@ -60,7 +60,7 @@ class Tunnel:
         No close frame: it could fall into the middle of a message. To a browser this is 1006, after which JupyterLab
         connects again; 1000 and 1001 would mean to it that this was meant.
         """
-        self.browser.abort()
+        self.transport.abort()
         self.server.abort()
 
     def end(self) -> None:
@@ -96,7 +96,9 @@ class _End(asyncio.Protocol):
     def eof_received(self) -> bool:
         """This side sends no more, but may still want to hear; once neither sends, it is over."""
         tunnel = self._tunnel
-        if tunnel.is_half_closed or self._to.is_closing() or not self._to.can_write_eof():
+        ends = (tunnel.transport, tunnel.server)
+        # TLS knows no half-close.
+        if tunnel.is_half_closed or self._to.is_closing() or not all(end.can_write_eof() for end in ends):
             return False
         tunnel.is_half_closed = True
         self._to.write_eof()
@@ -104,11 +106,11 @@ class _End(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """As this side ended, the other one ends."""
-        if exc is None:
-            self._to.close()
+        if exc is not None:
+            self._to.abort()
+        elif not self._to.is_closing():
             if self._to.get_write_buffer_size():
                 # Who does not read the last bytes does not hold the connection for ever.
                 asyncio.get_running_loop().call_later(LAST_BYTES_S, self._to.abort)
-        else:
-            self._to.abort()
+            self._to.close()
         self._tunnel.end()

@@ -11,16 +11,9 @@ from collections.abc import Callable
 from enum import Enum
 from typing import Final, Protocol
 
+from minihub.proxy.framing import BadMessage, Body, UntilCloseBody, start_body
 from minihub.proxy.valve import PEER_FULL, Valve
-from minihub.proxy.wire import (
-    BadMessage,
-    Body,
-    ResponseHead,
-    UntilCloseBody,
-    find_head_end,
-    parse_response,
-    start_body,
-)
+from minihub.proxy.wire import ResponseHead, find_head_end, parse_response
 
 WATER_MARK: Final = 256 * 1024
 """Bytes that may wait to be written before the other side is not read any more."""

@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 
 from minihub.auth.request import Client
 from minihub.proxy import headers as h
-from minihub.proxy.wire import Chunked, HeaderBlock, ResponseHead, UntilClose
+from minihub.proxy.framing import Chunked, UntilClose
+from minihub.proxy.wire import HeaderBlock, ResponseHead
 
 OWN = {"minihub-login", "__Host-minihub-login", "minihub-language"}
 CLIENT = Client("192.0.2.7", "https", "hub.example")
@@ -123,11 +124,17 @@ def test_the_hubs_own_pages_see_what_was_sent_but_nothing_of_the_connection():
 
 @pytest.mark.parametrize(
     ("framing", "unchunked", "added"),
-    [(Chunked(), False, b"Transfer-Encoding: chunked\r\n"), (Chunked(), True, b""), (UntilClose(), False, b"")],
+    [
+        (Chunked(), False, b"Transfer-Encoding: chunked\r\n"),
+        (Chunked(), True, b""),
+        (UntilClose(), False, b""),
+    ],
 )
 def test_an_answer_on_the_wire(framing, unchunked, added):
     head = ResponseHead(200, "Fine", 11, (), framing, keep_alive=True, upgrade="")
-    assert h.build_answer(head, [("A", "é")], unchunked=unchunked) == b"HTTP/1.1 200 Fine\r\nA: \xe9\r\n" + added
+    assert (
+        h.build_answer(head, [("A", "é")], unchunked=unchunked) == b"HTTP/1.1 200 Fine\r\nA: \xe9\r\n" + added
+    )
 
 
 TOKEN_TEXT = st.text(st.sampled_from("abAB-_019"), min_size=1, max_size=12)

@@ -14,6 +14,7 @@ from minihub.errors import UpstreamError, UpstreamUnsafe
 from minihub.proxy.front import make_rules
 from minihub.proxy.pool import Pools
 from minihub.proxy.prober import Prober
+from minihub.proxy.question import get
 from minihub.schedulers.base import Endpoint
 from minihub.servers.model import Route, Secrets
 from minihub.tasks import TaskKeeper

@@ -228,7 +228,9 @@ async def test_an_expired_login_ends_its_websocket(served, browser):
         asked, touched = served.identity.asked_logins, len(served.servers.touched)
         await asyncio.sleep(0.05)
         await served.proxy.recheck_logins(0.01)
-        assert (served.identity.asked_logins, len(served.servers.touched)) == (asked, touched), "no traffic of late"
+        assert (served.identity.asked_logins, len(served.servers.touched)) == (asked, touched), (
+            "no traffic of late"
+        )
         await served.proxy.recheck_logins(60)
         assert (served.identity.asked_logins, len(served.servers.touched)) == (asked + 1, touched + 1)
         del served.identity.logins["alice-cookie"]
