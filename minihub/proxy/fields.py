@@ -10,12 +10,11 @@ Source: RFC 9112, sections 2.2, 5 and 6; RFC 9110, sections 5, 7.2, 7.6.1 and 7.
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from ipaddress import IPv6Address
 
+from minihub.auth.request import Fields
 from minihub.proxy.framing import TOKEN, BadMessage, Chunked, Framing, Length
-
-Fields = tuple[tuple[str, str], ...]
-"""Names and values as sent, without the white space around values; bytes above 127 as latin-1."""
 
 _VISIBLE = bytes(range(0x20, 0x7F)) + b"\t" + bytes(range(0x80, 0x100))
 """All that may stand in a line. Deleting it leaves the line ends, and what must not be there."""
@@ -29,21 +28,76 @@ _HOST = re.compile(r"(?:[A-Za-z0-9._~-]+|\[([0-9A-Fa-f:.]+)\])(?::[0-9]{0,5})?")
 # Fields that say something about the message itself.
 _TELLING = frozenset({"host", "content-length", "transfer-encoding", "connection", "upgrade", "expect"})
 
-_USUAL = (
-    "Accept Accept-Encoding Accept-Language Accept-Ranges Access-Control-Allow-Origin Age Allow Authorization "
-    "Cache-Control Connection Content-Disposition Content-Encoding Content-Length Content-Range "
-    "Content-Security-Policy Content-Type Cookie Date DNT ETag Expect Expires Host If-Modified-Since "
-    "If-None-Match If-Range Keep-Alive Last-Modified Location Origin Pragma Priority Range Referer "
-    "Referrer-Policy Sec-CH-UA Sec-CH-UA-Mobile Sec-CH-UA-Platform Sec-Fetch-Dest Sec-Fetch-Mode "
-    "Sec-Fetch-Site Sec-Fetch-User Sec-GPC Sec-WebSocket-Accept Sec-WebSocket-Extensions Sec-WebSocket-Key "
-    "Sec-WebSocket-Protocol Sec-WebSocket-Version Server Set-Cookie TE Transfer-Encoding Upgrade "
-    "Upgrade-Insecure-Requests User-Agent Vary X-Content-Type-Options X-Forwarded-For X-Forwarded-Host "
-    "X-Forwarded-Proto X-Requested-With X-XSRFToken"
-)
-# Names as they are usually spelled, which need no check: "" for one of no interest here, else in lower case.
+USUAL_NAMES = [
+    "Accept",
+    "Accept-Encoding",
+    "Accept-Language",
+    "Accept-Ranges",
+    "Access-Control-Allow-Origin",
+    "Age",
+    "Allow",
+    "Authorization",
+    "Cache-Control",
+    "Connection",
+    "Content-Disposition",
+    "Content-Encoding",
+    "Content-Length",
+    "Content-Range",
+    "Content-Security-Policy",
+    "Content-Type",
+    "Cookie",
+    "Date",
+    "DNT",
+    "ETag",
+    "Expect",
+    "Expires",
+    "Host",
+    "If-Modified-Since",
+    "If-None-Match",
+    "If-Range",
+    "Keep-Alive",
+    "Last-Modified",
+    "Location",
+    "Origin",
+    "Pragma",
+    "Priority",
+    "Range",
+    "Referer",
+    "Referrer-Policy",
+    "Sec-CH-UA",
+    "Sec-CH-UA-Mobile",
+    "Sec-CH-UA-Platform",
+    "Sec-Fetch-Dest",
+    "Sec-Fetch-Mode",
+    "Sec-Fetch-Site",
+    "Sec-Fetch-User",
+    "Sec-GPC",
+    "Sec-WebSocket-Accept",
+    "Sec-WebSocket-Extensions",
+    "Sec-WebSocket-Key",
+    "Sec-WebSocket-Protocol",
+    "Sec-WebSocket-Version",
+    "Server",
+    "Set-Cookie",
+    "TE",
+    "Transfer-Encoding",
+    "Upgrade",
+    "Upgrade-Insecure-Requests",
+    "User-Agent",
+    "Vary",
+    "X-Content-Type-Options",
+    "X-Forwarded-For",
+    "X-Forwarded-Host",
+    "X-Forwarded-Proto",
+    "X-Requested-With",
+    "X-XSRFToken",
+]
+"""Names that most fields have; what is found out about them once holds for most fields."""
+
+# Names as they are usually spelled, which need no check, and in lower case.
 _KNOWN = {
-    spelling: lower if lower in _TELLING else ""
-    for name in _USUAL.split()
+    spelling: lower
+    for name in USUAL_NAMES
     for lower in (name.lower(),)
     for spelling in (name, lower, lower.title())
 }
@@ -55,42 +109,53 @@ def verify_bytes(lines: bytes) -> None:
         raise BadMessage(400, "control characters, or a line end that is not CR LF")
 
 
-def split_fields(raw: bytes, most: int) -> tuple[Fields, dict[str, list[str]]]:
-    """Split verified lines into fields (RFC 9112, section 5).
-
-    Returns:
-        All fields, and the values of those that say something about the message by their lower-case names.
-    """
+def split_fields(raw: bytes, most: int) -> Fields:
+    """Split verified lines into fields: names and values as sent, bytes above 127 as latin-1 (RFC 9112, section 5)."""
     lines = raw.decode("latin-1").split("\r\n")
     if len(lines) - 2 > most:
         raise BadMessage(431, "too many fields")
     if lines.pop() or lines.pop():
         raise BadMessage(400, "no empty line at the end")
-    fields = []
-    telling: dict[str, list[str]] = {}
+    pairs = []
+    by_name: dict[str, list[str]] = {}
     for line in lines:
         name, colon, value = line.partition(":")
-        key = _KNOWN.get(name)
-        if key is None:
-            # Also what begins with white space (obs-fold) and what has some before the colon.
-            if _TOKEN.fullmatch(name) is None:
-                raise BadMessage(400, "malformed field name")
-            key = name.lower()
-            if "_" in key and key.replace("_", "-") in _TELLING:
-                raise BadMessage(400, "field name that some read as another one")
+        key = _KNOWN.get(name) or _read_name(name)
         if not colon:
             raise BadMessage(400, "field without a colon")
         value = value.strip(" \t")
-        fields.append((name, value))
-        if key and key in _TELLING:
-            telling.setdefault(key, []).append(value)
-    return tuple(fields), telling
+        pairs.append((name, value))
+        if key in by_name:
+            by_name[key].append(value)
+        else:
+            by_name[key] = [value]
+    fields = Fields(pairs)
+    fields.by_name = by_name
+    return fields
 
 
-def read_framing(telling: dict[str, list[str]], version: int) -> Framing:
+def replace_host(fields: Fields, host: str) -> Fields:
+    """Return the fields with `host` as the one Host, in front."""
+    replaced = Fields((("Host", host), *(pair for pair in fields if pair[0].lower() != "host")))
+    replaced.by_name = {**fields.by_name, "host": [host]}
+    return replaced
+
+
+def _read_name(name: str) -> str:
+    """Verify a name that is not among the usual ones, and return it in lower case."""
+    # Also what begins with white space (obs-fold) and what has some before the colon.
+    if _TOKEN.fullmatch(name) is None:
+        raise BadMessage(400, "malformed field name")
+    key = name.lower()
+    if "_" in key and key.replace("_", "-") in _TELLING:
+        raise BadMessage(400, "field name that some read as another one")
+    return key
+
+
+def read_framing(by_name: dict[str, list[str]], version: int) -> Framing:
     """Say how the body is framed (RFC 9112, sections 6.1 to 6.3); None if nothing is said."""
-    lengths = telling.get("content-length")
-    codings = telling.get("transfer-encoding")
+    lengths = by_name.get("content-length")
+    codings = by_name.get("transfer-encoding")
     if codings:
         if lengths:
             raise BadMessage(400, "both Content-Length and Transfer-Encoding")
@@ -114,19 +179,20 @@ def _refuse_codings(values: list[str]) -> BadMessage:
     return BadMessage(501, "transfer coding not supported")
 
 
-def read_connection(telling: dict[str, list[str]]) -> tuple[bool, str]:
+def read_connection(by_name: dict[str, list[str]]) -> tuple[bool, str]:
     """Say whether Connection names close, and to what it wants to upgrade (RFC 9110, section 7.6.1)."""
-    values = telling.get("connection")
+    values = by_name.get("connection")
     if not values:
         return False, ""
     text = ",".join(values).lower()
     if text == "keep-alive":
         return False, ""
     options = {option.strip(" \t") for option in text.split(",")}
-    upgrade = ", ".join(telling.get("upgrade", ())).lower() if "upgrade" in options else ""
+    upgrade = ", ".join(by_name.get("upgrade", ())).lower() if "upgrade" in options else ""
     return "close" in options, upgrade
 
 
+@lru_cache(maxsize=64)
 def verify_host(host: str) -> None:
     """Verify host[:port] (RFC 9110, section 7.2; RFC 3986, section 3.2.2)."""
     match = _HOST.fullmatch(host)

@@ -15,6 +15,7 @@ the caller finds out who that is, and `decide` says what happens. Nothing else d
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from urllib.parse import unquote, unquote_plus
 
 from minihub.auth.model import Principal
@@ -25,6 +26,8 @@ from minihub.proxy.headers import read_cookies
 from minihub.proxy.wire import HeaderBlock
 from minihub.servers.model import Attempt, Route, State, server_path
 
+MAX_USER = 256
+"""Characters of a name in a path; Unix names are shorter even when every character is encoded."""
 REFUSED_METHODS = frozenset({"TRACE", "TRACK", "CONNECT"})
 
 
@@ -175,19 +178,18 @@ def read(head: Head, *, base_path: str, login_cookie: str) -> Knock | ToSlash | 
     if not path.startswith(start) or not _is_clean(head.target):
         return Refuse(400, "bad_path")
     segment, slash, _ = path[len(start) :].partition("/")
-    user = unquote(segment)
-    prefix = server_path(base_path, user)
-    if not user.isprintable() or user in ("", ".", "..") or "/" in user or prefix != f"{start}{segment}/":
+    user = _read_user(segment)
+    if user is None:
         return Refuse(400, "bad_path")
     query, query_tokens = strip_tokens(query)
     if not slash:
         return ToSlash(f"{path}/?{query}" if query else f"{path}/")
     upgrade = first(head.pairs, "upgrade").lower()
-    is_websocket = "websocket" in (item.strip() for item in upgrade.split(","))
+    is_websocket = bool(upgrade) and "websocket" in [item.strip() for item in upgrade.split(",")]
     return Knock(
         head=head,
         user=user,
-        prefix=prefix,
+        prefix=f"{start}{segment}/",
         path=path,
         query=query,
         cookies=tuple(read_cookies(head.pairs, login_cookie)),
@@ -195,6 +197,17 @@ def read(head: Head, *, base_path: str, login_cookie: str) -> Knock | ToSlash | 
         is_navigation=not is_websocket and _is_navigation(head, path),
         is_websocket=is_websocket,
     )
+
+
+@lru_cache(maxsize=1024)
+def _read_user(segment: str) -> str | None:
+    """Whose name `segment` of a path is; None if it is not the one canonical form of a name."""
+    if len(segment) > MAX_USER:
+        return None
+    user = unquote(segment)
+    if not user.isprintable() or user in ("", ".", "..") or "/" in user:
+        return None
+    return user if server_path("/", user) == f"/user/{segment}/" else None
 
 
 def decide(  # noqa: PLR0911 - one return for each case
@@ -247,7 +260,7 @@ def not_running_status(attempt: Attempt | None) -> int:
 
 def strip_tokens(query: str) -> tuple[str, tuple[str, ...]]:
     """Take every `token` out of a query; the rest stays byte for byte."""
-    if "token" not in unquote(query):
+    if "token" not in query and ("%" not in query or "token" not in unquote(query)):
         return query, ()
     kept, tokens = [], []
     for item in query.split("&"):
@@ -270,5 +283,6 @@ def _is_navigation(head: Head, path: str) -> bool:
 
 def _is_clean(target: str) -> bool:
     """Visible ASCII without what browsers and servers read in different ways."""
-    path = target.partition("?")[0]
-    return all("!" <= char <= "~" and char != "#" for char in target) and "\\" not in path
+    if not (target.isascii() and target.isprintable()) or " " in target or "#" in target:
+        return False
+    return "\\" not in target or "\\" not in target.partition("?")[0]

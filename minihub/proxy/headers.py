@@ -6,9 +6,11 @@ by the browser; what concerns the whole origin cannot be said by one user's serv
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from enum import Enum
+from functools import lru_cache
 
 from minihub.auth.request import Client, Pairs, values
+from minihub.proxy.fields import USUAL_NAMES
 from minihub.proxy.framing import Chunked, Framing
 from minihub.proxy.wire import HeaderBlock, ResponseHead
 
@@ -27,6 +29,8 @@ HOP_BY_HOP = frozenset(
 
 # Not to be lost because a client names them in Connection: the message would then mean something else.
 _KEPT_IN_CONNECTION = frozenset({"host", "content-length", "cookie", "content-type", "content-encoding"})
+
+_NAME_NOTHING = (["keep-alive"], ["close"])
 
 # Said by the hub alone. Tornado reads X-Real-Ip and X-Scheme beside X-Forwarded-* when it trusts its proxy.
 _SAID_BY_HUB = frozenset({"authorization", "forwarded", "x-real-ip", "x-scheme", "x-client-ip"})
@@ -60,7 +64,7 @@ _CHUNKED = "Transfer-Encoding: chunked\r\n"
 
 
 def build_server_fields(
-    header: HeaderBlock, *, own_cookies: Collection[str], client: Client, websocket: bool
+    header: HeaderBlock, *, own_cookies: frozenset[str], client: Client, websocket: bool
 ) -> bytes:
     """Build a request's fields as they go to Jupyter, on the wire; Authorization and the empty line are still to come."""
     pairs = build_inbound(header.fields, own_cookies=own_cookies, client=client)
@@ -72,7 +76,7 @@ def build_hub_fields(header: HeaderBlock) -> bytes:
 
     Those see what the browser sent, but for what concerns its connection.
     """
-    named = _named_by_connection(header.fields) - _KEPT_IN_CONNECTION
+    named = _named_by_connection(header.fields)
     pairs = []
     for name, value in header.fields:
         key = name.lower().replace("_", "-")
@@ -106,7 +110,7 @@ def encode(pairs: Pairs, framing: Framing, *, websocket: bool = False) -> bytes:
     return text.encode("latin-1")
 
 
-def build_inbound(pairs: Pairs, *, own_cookies: Collection[str], client: Client) -> list[tuple[str, str]]:
+def build_inbound(pairs: Pairs, *, own_cookies: frozenset[str], client: Client) -> list[tuple[str, str]]:
     """Build the fields that go to Jupyter from those that came from the browser; Authorization is never among them.
 
     Args:
@@ -114,16 +118,13 @@ def build_inbound(pairs: Pairs, *, own_cookies: Collection[str], client: Client)
         own_cookies: Names of the hub's cookies, which are removed.
         client: What X-Forwarded-* says.
     """
-    named = _named_by_connection(pairs) - _KEPT_IN_CONNECTION
+    named = _named_by_connection(pairs)
     result: list[tuple[str, str]] = []
     for name, value in pairs:
-        # Some servers see X_Forwarded_For and X-Forwarded-For as one (CGI): so do we when we remove.
-        key = name.lower().replace("_", "-")
-        if key in HOP_BY_HOP or key in named or key in _SAID_BY_HUB:
+        fate = _USUAL_FATES.get(name) or _inbound_fate(name)
+        if fate is Fate.HELD or (named and _key(name) in named):
             continue
-        if key.startswith(("x-forwarded-", "proxy-")):
-            continue
-        if key == "cookie":
+        if fate is Fate.COOKIE:
             kept = strip_cookies(value, own_cookies)
             if kept:
                 result.append((name, kept))
@@ -135,15 +136,40 @@ def build_inbound(pairs: Pairs, *, own_cookies: Collection[str], client: Client)
     return result
 
 
+class Fate(Enum):
+    """What becomes of a browser's field."""
+
+    PASSES = 1
+    HELD = 2
+    COOKIE = 3
+    """Passes without the hub's cookies."""
+
+
+def _key(name: str) -> str:
+    # Some servers see X_Forwarded_For and X-Forwarded-For as one (CGI): so do we when we remove.
+    return name.lower().replace("_", "-")
+
+
+def _inbound_fate(name: str) -> Fate:
+    key = _key(name)
+    if key == "cookie":
+        return Fate.COOKIE
+    held = key in HOP_BY_HOP or key in _SAID_BY_HUB or key.startswith(("x-forwarded-", "proxy-"))
+    return Fate.HELD if held else Fate.PASSES
+
+
+_USUAL_FATES = {spelling: _inbound_fate(name) for name in USUAL_NAMES for spelling in (name, name.lower())}
+
+
 def build_hub_answer_fields(pairs: Pairs) -> list[tuple[str, str]]:
     """Build the fields of an answer of the hub's own pages: all but those of its hop."""
-    named = _named_by_connection(pairs) - _KEPT_IN_CONNECTION
+    named = _named_by_connection(pairs)
     return [
         (name, value) for name, value in pairs if (key := name.lower()) not in HOP_BY_HOP and key not in named
     ]
 
 
-def build_outbound(pairs: Pairs, *, own_cookies: Collection[str], prefix: str) -> list[tuple[str, str]]:
+def build_outbound(pairs: Pairs, *, own_cookies: frozenset[str], prefix: str) -> list[tuple[str, str]]:
     """Build the fields that go to the browser from those that Jupyter sent.
 
     Args:
@@ -151,7 +177,7 @@ def build_outbound(pairs: Pairs, *, own_cookies: Collection[str], prefix: str) -
         own_cookies: Names of the hub's cookies, which no user's server may set.
         prefix: Path of this user's server, with slashes around; cookies stay within.
     """
-    named = _named_by_connection(pairs) - _KEPT_IN_CONNECTION
+    named = _named_by_connection(pairs)
     result: list[tuple[str, str]] = []
     for name, value in pairs:
         key = name.lower().replace("_", "-")
@@ -167,11 +193,12 @@ def build_outbound(pairs: Pairs, *, own_cookies: Collection[str], prefix: str) -
 
 
 def _named_by_connection(pairs: Pairs) -> frozenset[str]:
-    return frozenset(
-        item.strip().lower().replace("_", "-")
-        for value in values(pairs, "connection")
-        for item in value.split(",")
-    )
+    """Fields of this hop alone, because Connection names them (RFC 9110, section 7.6.1); mostly none."""
+    found = values(pairs, "connection")
+    if not found or found in _NAME_NOTHING:
+        return frozenset()
+    named = frozenset(_key(item.strip()) for value in found for item in value.split(","))
+    return named - _KEPT_IN_CONNECTION
 
 
 def read_cookies(pairs: Pairs, name: str) -> list[str]:
@@ -181,6 +208,8 @@ def read_cookies(pairs: Pairs, name: str) -> list[str]:
     """
     found = []
     for header in values(pairs, "cookie"):
+        if name not in header:
+            continue
         for item in header.split(";"):
             key, equals, value = item.partition("=")
             if equals and key.strip(" \t") == name:
@@ -188,9 +217,9 @@ def read_cookies(pairs: Pairs, name: str) -> list[str]:
     return found
 
 
-def strip_cookies(header: str, own_cookies: Collection[str]) -> str:
+def strip_cookies(header: str, own_cookies: frozenset[str]) -> str:
     """Remove the hub's cookies from a Cookie field; the others stay byte for byte."""
-    own = {name.lower() for name in own_cookies}
+    own = _lowered(own_cookies)
     items = header.split(";")
     kept = [item for item in items if item.partition("=")[0].strip().lower() not in own]
     if len(kept) == len(items):
@@ -198,7 +227,12 @@ def strip_cookies(header: str, own_cookies: Collection[str]) -> str:
     return ";".join(kept).strip(" \t")
 
 
-def confine_cookie(set_cookie: str, own_cookies: Collection[str], prefix: str) -> str | None:
+@lru_cache(maxsize=8)
+def _lowered(names: frozenset[str]) -> frozenset[str]:
+    return frozenset(name.lower() for name in names)
+
+
+def confine_cookie(set_cookie: str, own_cookies: frozenset[str], prefix: str) -> str | None:
     """Keep a Set-Cookie within its user's path; None if it must not be set at all.
 
     A cookie without a name is refused: browsers send "=hub-login=x" back as "hub-login=x". Without Path the browser
@@ -206,7 +240,7 @@ def confine_cookie(set_cookie: str, own_cookies: Collection[str], prefix: str) -
     """
     pair, *attributes = set_cookie.split(";")
     name, equals, _ = pair.partition("=")
-    if not equals or not name.strip() or name.strip().lower() in {own.lower() for own in own_cookies}:
+    if not equals or not name.strip() or name.strip().lower() in _lowered(own_cookies):
         return None
     kept = [pair.rstrip()]
     path: str | None = None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 
 from minihub.errors import UpstreamError
 from minihub.proxy.dialing import Dialer, Forwarder
@@ -25,7 +25,7 @@ class Rules:
         self,
         *,
         base_path: str,
-        own_cookies: Collection[str],
+        own_cookies: frozenset[str],
         time: Callable[[], float],
         dial_timeout_s: float,
     ) -> None:

@@ -19,10 +19,11 @@ from dataclasses import dataclass, replace
 from http import HTTPStatus
 from typing import Final
 
+from minihub.auth.request import Fields
 from minihub.proxy.fields import (
-    Fields,
     read_connection,
     read_framing,
+    replace_host,
     split_fields,
     verify_bytes,
     verify_host,
@@ -258,8 +259,7 @@ def _parse_other_target(method: str, target: str, header: HeaderBlock) -> Reques
         rest = f"/{rest}"
     if host != header.host:
         # The URL's authority replaces Host, in the bytes too: whoever keys on them must not see the other one.
-        others = tuple(pair for pair in header.fields if pair[0].lower() != "host")
-        fields = (("Host", host), *others)
+        fields = replace_host(header.fields, host)
         raw = "".join(f"{name}: {value}\r\n" for name, value in fields).encode("latin-1") + b"\r\n"
         header = replace(header, raw=raw, fields=fields, host=host)
     return RequestHead(method, rest, header)
@@ -281,7 +281,8 @@ def parse_block(raw: bytes, version: int) -> HeaderBlock:
 
 
 def _read_block(raw: bytes, version: int) -> HeaderBlock:
-    fields, telling = split_fields(raw, MAX_FIELDS)
+    fields = split_fields(raw, MAX_FIELDS)
+    telling = fields.by_name
     hosts = telling.get("host", ())
     if len(hosts) > 1 or (version == 11 and not hosts):
         raise BadMessage(400, "not exactly one Host")
@@ -319,11 +320,11 @@ def parse_response(head: bytes, method: str) -> ResponseHead:
     version, status, reason = _STATUS_LINES.get(line) or _parse_status_line(line)
     try:
         verify_bytes(head)
-        fields, telling = split_fields(head[line_end + 2 :], MAX_ANSWER_FIELDS)
-        framing = read_framing(telling, version)
+        fields = split_fields(head[line_end + 2 :], MAX_ANSWER_FIELDS)
+        framing = read_framing(fields.by_name, version)
     except BadMessage as bad:
         raise BadMessage(502, bad.reason) from None
-    close, upgrade = read_connection(telling)
+    close, upgrade = read_connection(fields.by_name)
     keep_alive = version == 11 and not close
     if status < 200:
         if version == 10 or framing is not None or (status == 101 and not upgrade):

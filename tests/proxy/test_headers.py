@@ -11,7 +11,7 @@ from minihub.proxy import headers as h
 from minihub.proxy.framing import Chunked, UntilClose
 from minihub.proxy.wire import HeaderBlock, ResponseHead
 
-OWN = {"minihub-login", "__Host-minihub-login", "minihub-language"}
+OWN = frozenset({"minihub-login", "__Host-minihub-login", "minihub-language"})
 CLIENT = Client("192.0.2.7", "https", "hub.example")
 ADDED = [
     ("X-Forwarded-For", "192.0.2.7"),
