@@ -7,6 +7,7 @@ import contextlib
 import logging
 import signal
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 from aiohttp import web
 
@@ -19,6 +20,7 @@ from minihub.config import Settings
 from minihub.errors import ConfigError, SchedulerError, StoreError
 from minihub.helper.client import HelperClient
 from minihub.launching import Preparer, build_report_url
+from minihub.proxy.access_log import AccessLog
 from minihub.proxy.front import FrontDoor, make_rules
 from minihub.proxy.hub_app import RUNNER_OPTIONS, HubApp
 from minihub.proxy.pool import Pools
@@ -142,12 +144,14 @@ class _Hub:
             clock,
             self._preparer.prepare,
         )
+        self._access = AccessLog(Path(path), clock) if (path := settings.proxy.access_log) else None
         self._door = FrontDoor(
             servers=self._manager,
             identity=entrance.identity,
             settings=settings,
             pools=self._pools,
             keeper=keeper,
+            access=self._access,
         )
         entrance.on_revoked(lambda _user, key: self._close_login(key))
         self._app = build_app(_build_deps(ground, clock, store, self._manager, entrance))
@@ -199,6 +203,8 @@ class _Hub:
         """Stop the work; touches no job."""
         await self._supervisor.close()
         await self._pools.close()
+        if self._access is not None:
+            self._access.close()
 
 
 def _build_deps(ground: Ground, clock: Clock, store: Store, manager: Manager, entrance: Entrance) -> Deps:

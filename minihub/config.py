@@ -122,6 +122,7 @@ class ProxySettings(Section):
         ge=10,
         description="The same for one address (a class has about 15 each), trusted proxies apart.",
     )
+    access_log: str = Field("", description="File for one JSON line per request; empty: none is written.")
 
 
 class AuthSettings(Section):

@@ -8,15 +8,16 @@ from __future__ import annotations
 
 import asyncio
 import math
-from enum import IntEnum
 from typing import TYPE_CHECKING, Final
 
 from minihub.errors import UpstreamError
+from minihub.proxy.access_log import Record
+from minihub.proxy.connection import Connection, Phase
 from minihub.proxy.framing import BadMessage, Body, UntilClose, start_body
 from minihub.proxy.pool import Pool
 from minihub.proxy.refusal import build_refusal
-from minihub.proxy.upstream import WATER_MARK, Lost, Upstream
-from minihub.proxy.valve import AHEAD, PEER_FULL, Valve
+from minihub.proxy.upstream import Lost, Upstream
+from minihub.proxy.valve import AHEAD, PEER_FULL
 from minihub.proxy.wire import HeaderBlock, RequestHead, ResponseHead, find_head_end, parse_request
 
 if TYPE_CHECKING:
@@ -25,9 +26,6 @@ if TYPE_CHECKING:
 
 MAX_AHEAD: Final = 64 * 1024
 """Bytes of pipelined requests, or of a body nobody can take yet, that are kept."""
-LINGER_S: Final = 2.0
-"""How long the rest of a request is read and dropped after an early answer: closing at once would reset the
-connection and could take the answer from the client (RFC 9112 section 9.6)."""
 HUB_IDLE_S: Final = 10.0
 """How long the connection to the hub's own pages is kept for the next page."""
 
@@ -37,63 +35,35 @@ _CLOSE = b"Connection: close\r\n\r\n"
 _KEEP = b"\r\n"
 
 
-class Phase(IntEnum):
-    """What a connection is doing."""
-
-    HEAD = 1
-    """Waits for a request."""
-    DECIDING = 2
-    """Has one, and nobody knows yet where it goes; or the way there is being dialled."""
-    EXCHANGE = 3
-    """An upstream has it."""
-    LINGER = 4
-    """All is answered; what still comes is dropped."""
-    CLOSED = 5
-    """Nothing more is read; the last bytes are being written, or the connection is gone."""
-
-
-class Client(asyncio.Protocol):
-    """A browser's connection."""
+class Client(Connection):
+    """A browser's connection and the exchange on it."""
 
     __slots__ = (
         "_block",
         "_body",
         "_buffer",
         "_close_after",
-        "_door",
         "_fed",
-        "_full_size",
         "_head",
         "_hub",
-        "_is_full",
-        "_phase",
         "_pool",
+        "_record",
         "_repeated",
         "_searched",
         "_started",
         "_upgrade",
-        "_upstream",
-        "address",
         "cookie",
-        "deadline",
         "hub_head",
         "known",
         "login_key",
         "request",
-        "scheme",
-        "transport",
         "user",
-        "valve",
     )
 
-    transport: asyncio.Transport
-    valve: Valve
     request: RequestHead
 
     def __init__(self, door: FrontDoor) -> None:
-        self._door = door
-        self.address = ""
-        self.scheme = "http"
+        super().__init__(door)
         self.user = ""
         """Whose server the exchange goes to; "" between exchanges and on the hub's own pages."""
         self.login_key = ""
@@ -103,14 +73,10 @@ class Client(asyncio.Protocol):
         """What the door found out about the last header block, which a browser mostly repeats."""
         self.hub_head: tuple[HeaderBlock, bytes] | None = None
         """The last header block as it goes to the hub's pages."""
-        self.deadline = math.inf
-        """Loop time of `expire`."""
-        self._phase = Phase.HEAD
         self._block: HeaderBlock | None = None
         self._buffer = b""
         self._searched = 0
         self._body: Body | None = None
-        self._upstream: Upstream | None = None
         self._hub: Upstream | None = None
         self._pool: Pool | None = None
         self._head = b""
@@ -119,18 +85,7 @@ class Client(asyncio.Protocol):
         self._started = False
         self._fed = False
         self._close_after = False
-        self._is_full = False
-        self._full_size = 0
-
-    @property
-    def is_busy(self) -> bool:
-        """Whether a request is under way."""
-        return self._phase in (Phase.DECIDING, Phase.EXCHANGE)
-
-    @property
-    def is_gone(self) -> bool:
-        """Whether nobody can be answered here any more."""
-        return self._phase in (Phase.CLOSED, Phase.LINGER)
+        self._record: Record | None = None
 
     @property
     def has_whole_request(self) -> bool:
@@ -145,16 +100,8 @@ class Client(asyncio.Protocol):
     # ---- for the loop -------------------------------------------------------------------------------------------
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Somebody connected (and, with TLS, the handshake is done)."""
-        assert isinstance(transport, asyncio.Transport)
-        self.transport = transport
-        self.valve = Valve(transport)
-        transport.set_write_buffer_limits(high=WATER_MARK)
-        peer = transport.get_extra_info("peername")
-        self.address = peer[0] if isinstance(peer, tuple) else ""
-        if transport.get_extra_info("sslcontext") is not None:
-            self.scheme = "https"
-        self.deadline = self._door.time() + self._door.head_timeout_s
+        """Somebody connected; may be one too many."""
+        super().connection_made(transport)
         self._door.enter(self)
 
     def data_received(self, data: bytes) -> None:
@@ -169,36 +116,23 @@ class Client(asyncio.Protocol):
             if len(self._buffer) > MAX_AHEAD:
                 self.valve.shut(AHEAD)
 
-    def eof_received(self) -> bool:
-        """The browser has gone: so ends what it asked for, as with other proxies."""
-        return False
-
     def connection_lost(self, exc: Exception | None) -> None:
         """The connection is gone."""
         del exc
         self._phase = Phase.CLOSED
         self.deadline = math.inf
         self._drop_upstream()
+        self._note_end()
         if self._hub is not None:
             self._hub.transport.abort()
         self._hub = self._body = self._pool = None
         self._door.leave(self)
 
-    def pause_writing(self) -> None:
-        """The browser does not keep up: read no more of the answer."""
-        self._is_full = True
-        self._full_size = self.transport.get_write_buffer_size()
-        self.deadline = self._door.time() + self._door.body_timeout_s
-        if self._upstream is not None:
-            self._upstream.valve.shut(PEER_FULL)
-
     def resume_writing(self) -> None:
         """The browser takes more."""
-        self._is_full = False
+        super().resume_writing()
         if self._phase is Phase.EXCHANGE:
             self._set_body_deadline()
-        if self._upstream is not None:
-            self._upstream.valve.free(PEER_FULL)
 
     # ---- reading ------------------------------------------------------------------------------------------------
 
@@ -225,6 +159,9 @@ class Client(asyncio.Protocol):
         self._phase = Phase.DECIDING
         if not self._is_full:
             self.deadline = math.inf
+        access = self._door.access
+        if access is not None:
+            self._record = access.begin(request.method, request.target, self.address)
         self._door.decide(self, request)
 
     def _send_body(self, body: Body, data: bytes) -> None:
@@ -306,20 +243,25 @@ class Client(asyncio.Protocol):
         self._started = True
         if self._body is not None or isinstance(response.framing, UntilClose) or self._door.is_closing:
             self._close_after = True
+        if self._record is not None:
+            self._record.user, self._record.status, self._record.sent = self.user, response.status, len(data)
         self.transport.write(head + (_CLOSE if self._close_after else _KEEP) + data)
 
     def answer_data(self, data: bytes) -> None:
         """More of the body."""
+        if self._record is not None:
+            self._record.sent += len(data)
         self.transport.write(data)
 
     def answer_over(self) -> None:
         """The answer is complete: on to the next request."""
         self._upstream = self._pool = None
         self.user = self.login_key = ""
+        self._note_end()
         if self._phase is not Phase.EXCHANGE:
             return
         if self._body is not None:
-            self._linger()
+            self._end_early()
         elif self._close_after:
             self._close()
         else:
@@ -339,6 +281,9 @@ class Client(asyncio.Protocol):
         self.transport.write(head + b"Connection: Upgrade\r\nUpgrade: websocket\r\n\r\n" + rest)
         if self._buffer:
             upstream.transport.write(self._buffer)
+        if self._record is not None:
+            self._record.user, self._record.status = self.user, 101
+        self._note_end()
         self.valve.open()
         upstream.valve.open()
         self._upstream = None
@@ -377,8 +322,13 @@ class Client(asyncio.Protocol):
             self.transport.abort()
             return
         self._started = True
+        access = self._door.access
+        if access is not None:
+            self._record = self._record or access.begin("", "", self.address)
+            self._record.status = status
+            self._note_end()
         self.transport.write(build_refusal(status, message))
-        self._linger()
+        self._end_early()
 
     def break_off(self) -> None:
         """End the exchange now: its server stops, or its login is over."""
@@ -416,32 +366,14 @@ class Client(asyncio.Protocol):
         hub.transport.abort()
         self.deadline = now + self._door.idle_timeout_s - HUB_IDLE_S
 
-    def _expire_reader(self, now: float) -> None:
-        """Give up on who does not read what was written; slow is allowed, not at all is not."""
-        size = self.transport.get_write_buffer_size()
-        if 0 < size < self._full_size:
-            self._full_size = size
-            self.deadline = now + self._door.body_timeout_s
-        else:
-            self.transport.abort()
-
-    def _linger(self) -> None:
-        self._phase = Phase.LINGER
+    def _end_early(self) -> None:
+        """All is answered, but the browser may not have sent all."""
         self._buffer = b""
         self._body = None
         self.user = self.login_key = ""
-        self.deadline = self._door.time() + LINGER_S
-        self.valve.open()
-        if self.transport.can_write_eof() and not self.transport.is_closing():
-            self.transport.write_eof()
+        self._linger()
 
-    def _close(self) -> None:
-        self._phase = Phase.CLOSED
-        self._full_size = self.transport.get_write_buffer_size()
-        self.deadline = self._door.time() + self._door.body_timeout_s
-        self.transport.close()
-
-    def _drop_upstream(self) -> None:
-        upstream, self._upstream = self._upstream, None
-        if upstream is not None:
-            upstream.leave()
+    def _note_end(self) -> None:
+        record, self._record = self._record, None
+        if record is not None and self._door.access is not None:
+            self._door.access.end(record)

@@ -20,6 +20,7 @@ from minihub.auth.request import find_client, is_trusted_proxy
 from minihub.config import Settings
 from minihub.errors import HubError, UpstreamError, UpstreamUnsafe
 from minihub.proxy import gate
+from minihub.proxy.access_log import AccessLog
 from minihub.proxy.client import Client
 from minihub.proxy.headers import PROBLEM_FIELD, build_hub_fields, build_server_fields
 from minihub.proxy.hub_app import HubApp
@@ -61,6 +62,7 @@ class FrontDoor:
         settings: Settings,
         pools: Pools,
         keeper: TaskKeeper,
+        access: AccessLog | None = None,
     ) -> None:
         """Put together.
 
@@ -70,12 +72,14 @@ class FrontDoor:
             settings: Base path, public URL, trusted proxies, deadlines and limits.
             pools: Shared with the prober, whose connections are then used on.
             keeper: Holds what has to wait: logins that are not in memory, dialling.
+            access: Told of every request; None: nobody is.
         """
         self._servers = servers
         self._identity = identity
         self._settings = settings.hub
         self._pools = pools
         self._keeper = keeper
+        self.access = access
         self._hub: HubApp | None = None
         base = settings.hub.base_path
         self._users = f"{base}user/"
@@ -340,6 +344,14 @@ class FrontDoor:
             for client in [client for client in self._clients if client.deadline <= now]:
                 client.expire(now)
             self._pools.sweep(now)
+            if self.access is not None:
+                self._write_access_log(self.access)
+
+    def _write_access_log(self, access: AccessLog) -> None:
+        try:
+            access.flush()
+        except OSError as error:
+            log.warning("lines of the access log are lost: %s", error)
 
     async def _recheck(self) -> None:
         while True:

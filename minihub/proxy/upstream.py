@@ -9,7 +9,7 @@ import asyncio
 import math
 from collections.abc import Callable
 from enum import Enum
-from typing import Final, Protocol
+from typing import Final, Protocol, cast
 
 from minihub.proxy.framing import BadMessage, Body, UntilCloseBody, start_body
 from minihub.proxy.valve import PEER_FULL, Valve
@@ -155,8 +155,8 @@ class Upstream(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """The connection is there and proven."""
-        assert isinstance(transport, asyncio.Transport)
-        self.transport = transport
+        # A cast, for uvloop's transports for TLS do not inherit from asyncio's.
+        transport = self.transport = cast(asyncio.Transport, transport)
         self.valve = Valve(transport)
         self._write = transport.write
         transport.set_write_buffer_limits(high=WATER_MARK)

@@ -122,23 +122,20 @@ async def test_unix_socket_of_somebody_else(short_dir, expected):
     """The impostor really listens with another uid, and must see no byte."""
     short_dir.chmod(0o777)
     path = short_dir / "s"
-    process = await asyncio.create_subprocess_exec(
-        sys.executable,
-        "-I",
-        "-c",
-        IMPOSTOR,
-        path,
+    process = subprocess.Popen(
+        [sys.executable, "-I", "-c", IMPOSTOR, path],
         user=OTHER_UID,
         group=OTHER_UID,
         cwd="/",
         stdout=subprocess.PIPE,
     )
-    assert await process.stdout.readline() == b"ready\n"
+    assert await asyncio.to_thread(process.stdout.readline) == b"ready\n"
     async with upstream(Endpoint(path=str(path), uid=expected)) as connection:
         with pytest.raises(UpstreamUnsafe, match=str(OTHER_UID)):
             await ask(connection)
-    assert await asyncio.wait_for(process.stdout.read(), 5) == b"b''"
-    assert await process.wait() == 0
+    with process.stdout:
+        assert await asyncio.to_thread(process.stdout.read) == b"b''"
+    assert process.wait(5) == 0
 
 
 async def test_unix_socket_that_is_a_link_to_somebody_elses(backend, short_dir):

@@ -61,27 +61,26 @@ class Jupyter:
             "JUPYTER_CONFIG_PATH": str(self.home / "config"), "JUPYTER_RUNTIME_DIR": str(self.home / "runtime"),
         }  # fmt: skip
         self.log = (self.home / "log").open("wb")
-        self.process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "jupyterlab", user=UID, group=UID, extra_groups=(), cwd=self.home, env=env,
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "jupyterlab"], user=UID, group=UID, extra_groups=(), cwd=self.home, env=env,
             stdin=subprocess.DEVNULL, stdout=self.log, stderr=self.log, start_new_session=True,
         )  # fmt: skip
         return self
 
     async def __aexit__(self, *_):
-        if self.process.returncode is None:
-            self.process.terminate()
-            try:
-                await asyncio.wait_for(self.process.wait(), 20)
-            except TimeoutError:
-                self.process.kill()
-                await self.process.wait()
+        self.process.terminate()
+        try:
+            await asyncio.to_thread(self.process.wait, 20)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            await asyncio.to_thread(self.process.wait)
         self.log.close()
         shutil.rmtree(self.home)
 
     async def port(self):
         """The port it has really taken."""
         for _ in range(START_TIMEOUT_S * 10):
-            assert self.process.returncode is None, (self.home / "log").read_text()
+            assert self.process.poll() is None, (self.home / "log").read_text()
             for path in (self.home / "runtime").glob("jpserver-*.json"):
                 text = path.read_text()
                 if text:
@@ -254,7 +253,6 @@ async def test_a_unix_socket_and_an_end(hub, browser):
         await ws.close()
         async with browser.get(hub.url("api/status"), headers=hub.login) as answer:
             assert answer.status == 503
-        await jupyter.process.wait()
 
 
 async def test_a_server_without_protection_is_never_routed_to(hub):
