@@ -225,8 +225,8 @@ def facts(message):
 
 
 def pair(name, value):
-    """A field as it is compared: h11 writes the name of a coding in lower case."""
-    name = name.lower()
+    """A field as it is compared: h11 writes a coding's name in lower case, llhttp keeps white space after values."""
+    name, value = name.lower(), value.strip(" \t")
     return name, value.lower() if name == "transfer-encoding" else value
 
 
