@@ -15,7 +15,7 @@ import atheris
 with atheris.instrument_imports(include=["minihub.proxy"]):
     from minihub.proxy import fields, framing, wire
 
-from tests.proxy.wire_kit import check_answers, check_requests
+from tests.proxy.wire_oracles import check_answers, check_requests
 
 METHODS = [["GET"], ["HEAD", "GET"], ["POST", "GET", "GET"], ["GET", "HEAD", "HEAD", "GET"]]
 
