@@ -23,7 +23,7 @@ _LENGTH = re.compile(r"[0-9]{1,18}")
 _CODING = re.compile(_TOKEN.pattern + r"(?:[ \t]*;[\t -~]*)?")
 # Of RFC 3986's registered names only what names and addresses consist of: no sub-delims ("a,b" looks like two hosts
 # to whoever splits lists), no percent-encoding (some decode it, some do not).
-_HOST = re.compile(r"(?:[A-Za-z0-9._~-]+|\[([0-9A-Fa-f:.]+)\])(?::[0-9]{0,5})?")
+_HOST = re.compile(r"(?:[A-Za-z0-9._~-]{1,255}|\[([0-9A-Fa-f:.]{2,45})\])(?::[0-9]{0,5})?")
 
 # Fields that say something about the message itself.
 _TELLING = frozenset({"host", "content-length", "transfer-encoding", "connection", "upgrade", "expect"})

@@ -169,7 +169,7 @@ class ChunkedBody:
     def feed(self, data: bytes) -> tuple[bytes, int]:
         """Take a read; see `Body.feed`."""
         size = len(data)
-        if size < self._left:
+        if size <= self._left:
             self._left -= size
             return data, size
         held = len(self._held)

@@ -207,7 +207,7 @@ def test_9110_7_6_1_connection(connection, upgrade, expected):
     "host",
     [
         "hub", "hub.example.org", "HUB.example.org.", "hub:8000", "hub:", "127.0.0.1:80", "[::1]", "[::1]:8000",
-        "[2001:db8::7]", "[::ffff:192.0.2.1]", "a_b", "xn--bcher-kva.example",
+        "[2001:db8::7]", "[::ffff:192.0.2.1]", "a_b", "x" * 255, "xn--bcher-kva.example",
     ],
 )  # fmt: skip
 def test_9110_7_2_hosts(host):
@@ -219,7 +219,7 @@ def test_9110_7_2_hosts(host):
     [
         "", ":80", "a b", "a,b", "a@b", "user:pw@hub", "hub/x", "hub?x", "hub#x", "hub\\x", "hub:80:80", "hub:x", "hub:-1",
         "hub:123456", "::1", "[::1", "::1]", "[]", "[:::]", "[1:2]", "[::1]x", "[::1%25eth0]", "[v1.x]", "h\xfcb", "hub%2ex",
-        "'hub'", '"', "hub;x", "hub\n",
+        "'hub'", '"', "hub;x", "hub\n", "x" * 256,
     ],
 )  # fmt: skip
 def test_9110_7_2_what_is_no_host(host):

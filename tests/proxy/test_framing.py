@@ -78,6 +78,12 @@ def test_each_framing_has_its_body():
     assert isinstance(start_body(Chunked()), ChunkedBody)
 
 
+def test_chunks_stay_chunks_unless_their_payload_is_wanted():
+    data = b"1\r\na\r\n0\r\n\r\n"
+    assert start_body(Chunked()).feed(data) == (data, len(data))
+    assert start_body(Chunked(), payload=True).feed(data) == (b"a", len(data))
+
+
 def test_what_passes_unchanged_is_not_copied():
     data = bytes(1000)
     for body in (LengthBody(5000), LengthBody(1000), UntilCloseBody()):
@@ -188,7 +194,10 @@ def test_7_1_broken_chunks_are_refused_however_they_are_cut(data):
             assert not body.over
 
 
-def test_7_1_an_upstream_that_breaks_chunks_is_a_502():
+def test_7_1_whose_fault_it_is():
+    with pytest.raises(BadMessage) as caught:
+        start_body(Chunked()).feed(b"x")
+    assert (caught.value.status, str(caught.value)) == (400, "400 malformed chunked body")
     with pytest.raises(BadMessage) as caught:
         start_body(Chunked(), status=502).feed(b"x")
     assert caught.value.status == 502

@@ -7,15 +7,8 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from tests.proxy.wire_kit import (
-    check_answers,
-    check_requests,
-    cut,
-    h11_answer,
-    h11_requests,
-    llhttp_messages,
-    read,
-)
+from tests.proxy.wire_kit import cut, read
+from tests.proxy.wire_oracles import check_answers, check_requests, h11_answer, h11_requests, llhttp_messages
 
 slow = settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
