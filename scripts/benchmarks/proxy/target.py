@@ -30,8 +30,10 @@ from minihub.auth.policy import Account, Policy
 from minihub.auth.tokens import ApiTokens
 from minihub.clock import SystemClock
 from minihub.config import Settings, parse_settings
-from minihub.proxy.forward import RUNNER_OPTIONS, ReverseProxy
-from minihub.proxy.upstream import Upstreams
+from minihub.proxy.front import FrontDoor, make_rules
+from minihub.proxy.hub_app import RUNNER_OPTIONS, HubApp
+from minihub.proxy.pool import Pools
+from minihub.proxy.turned_away import TurnedAway
 from minihub.schedulers.base import Endpoint
 from minihub.servers.model import Attempt, Route, Secrets
 from minihub.store.store import Store
@@ -97,21 +99,25 @@ async def serve_door(
 ) -> int:
     """Put the front door before `app`, as minihub.app does, on a free port; returns the port."""
 
+    keeper = TaskKeeper()
+    stack.push_async_callback(keeper.close)
+    pools = Pools(keeper, make_rules(settings, asyncio.get_running_loop()))
+    stack.push_async_callback(pools.close)
+    door = FrontDoor(servers=servers, identity=identity, settings=settings, pools=pools, keeper=keeper)
+
     async def do_logout(_request: web.Request, _principal: Principal) -> web.StreamResponse:
         return web.Response(text="logged out")
 
-    keeper = TaskKeeper()
-    stack.push_async_callback(keeper.close)
-    proxy = ReverseProxy(
-        servers=servers,
-        identity=identity,
-        settings=settings,
-        upstreams=Upstreams(keeper),
-        pages=PlainPages(),
-        do_logout=do_logout,
+    turned_away = TurnedAway(
+        servers=servers, identity=identity, settings=settings, pages=PlainPages(), do_logout=do_logout
     )
-    proxy.attach(app)
-    return await serve_bare(stack, app, tls=tls)
+    turned_away.attach(app)
+    runner = web.AppRunner(app, shutdown_timeout=1, **RUNNER_OPTIONS)
+    await runner.setup()
+    stack.push_async_callback(runner.cleanup)
+    port = await door.listen(HubApp(runner), "127.0.0.1", 0, tls.context if tls else None)
+    stack.push_async_callback(door.close, 1)
+    return port
 
 
 async def serve_bare(stack: AsyncExitStack, app: web.Application, *, tls: FrontTls | None = None) -> int:
