@@ -116,7 +116,7 @@ class ProxySettings(Section):
         description="A browser that neither sends nor reads for so long is given up. A silent server never is.",
     )
     dial_timeout_s: Seconds = Field(10, description="A connection to a user's server must be made by then.")
-    max_connections: int = Field(10_000, ge=10, description="Connections from browsers; more are refused.")
+    max_connections: int = Field(10_000, ge=1, description="Connections from browsers; more are refused.")
     max_connections_per_address: int = Field(
         1_500,
         ge=10,

@@ -16,6 +16,7 @@ from minihub.proxy.connection import Connection, Phase
 from minihub.proxy.framing import BadMessage, Body, UntilClose, start_body
 from minihub.proxy.pool import Pool
 from minihub.proxy.refusal import build_refusal
+from minihub.proxy.sockets import break_off
 from minihub.proxy.upstream import Lost, Upstream
 from minihub.proxy.valve import AHEAD, PEER_FULL
 from minihub.proxy.wire import HeaderBlock, RequestHead, ResponseHead, find_head_end, parse_request
@@ -50,6 +51,7 @@ class Client(Connection):
         "_record",
         "_repeated",
         "_searched",
+        "_server_size",
         "_started",
         "_upgrade",
         "cookie",
@@ -85,6 +87,7 @@ class Client(Connection):
         self._started = False
         self._fed = False
         self._close_after = False
+        self._server_size = 0
         self._record: Record | None = None
 
     @property
@@ -155,7 +158,8 @@ class Client(Connection):
             body = start_body(header.framing)
             self._body = None if body.over else body
         self._close_after = not header.keep_alive
-        self._started = self._repeated = self._fed = False
+        self._repeated = self._fed = False
+        self._server_size = 0
         self._phase = Phase.DECIDING
         if not self._is_full:
             self.deadline = math.inf
@@ -256,6 +260,7 @@ class Client(Connection):
     def answer_over(self) -> None:
         """The answer is complete: on to the next request."""
         self._upstream = self._pool = None
+        self._started = False
         self.user = self.login_key = ""
         self._note_end()
         if self._phase is not Phase.EXCHANGE:
@@ -300,7 +305,7 @@ class Client(Connection):
             return
         if self._started:
             # The head is out: only breaking off tells the browser that this is not all.
-            self.transport.abort()
+            break_off(self.transport)
             return
         repeatable = self.request.framing is None and self.request.method in _REPEATABLE
         self._phase = Phase.DECIDING
@@ -319,7 +324,7 @@ class Client(Connection):
         """Answer in place of everybody else, and close: what comes next on this connection cannot be trusted."""
         self._drop_upstream()
         if self._started:
-            self.transport.abort()
+            break_off(self.transport)
             return
         self._started = True
         access = self._door.access
@@ -333,7 +338,7 @@ class Client(Connection):
     def break_off(self) -> None:
         """End the exchange now: its server stops, or its login is over."""
         self._drop_upstream()
-        self.transport.abort()
+        break_off(self.transport)
 
     def end_when_done(self) -> None:
         """The hub goes down: close between two requests."""
@@ -352,10 +357,20 @@ class Client(Connection):
             self._close()
         elif self._phase is Phase.HEAD:
             self.refuse(408, "The head of the request took too long.")
-        elif self.valve.is_shut:
-            self.deadline = now + self._door.body_timeout_s  # it is we who do not read
+        elif self.valve.is_shut and self._upstream is not None:
+            self._expire_server(now, self._upstream)
         else:
             self.refuse(408, "The rest of the request did not come.")
+
+    def _expire_server(self, now: float, upstream: Upstream) -> None:
+        """Give up on a server that reads nothing of an upload; one that answers nothing never is."""
+        size = upstream.transport.get_write_buffer_size()
+        if 0 < self._server_size <= size:
+            self._drop_upstream()
+            self._door.unanswered(self, Lost.UNANSWERED, "it does not read what is sent to it")
+        else:
+            self._server_size = size
+            self.deadline = now + self._door.body_timeout_s
 
     def _expire_idle(self, now: float) -> None:
         hub = self._hub

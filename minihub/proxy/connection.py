@@ -7,6 +7,7 @@ import math
 from enum import IntEnum
 from typing import TYPE_CHECKING, Final, cast
 
+from minihub.proxy.sockets import break_off
 from minihub.proxy.upstream import WATER_MARK, Upstream
 from minihub.proxy.valve import PEER_FULL, Valve
 
@@ -110,7 +111,7 @@ class Connection(asyncio.Protocol):
             self._full_size = size
             self.deadline = now + self._door.body_timeout_s
         else:
-            self.transport.abort()
+            break_off(self.transport)
 
     def _linger(self) -> None:
         self._phase = Phase.LINGER

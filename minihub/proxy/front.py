@@ -38,6 +38,8 @@ log = logging.getLogger(__name__)
 RECHECK_S = 60.0
 """How often open websockets and long answers are looked at: is there traffic, is the login still good?"""
 BACKLOG = 1024
+HUB_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "PROPFIND"})
+"""What the hub's own pages are asked with; they refuse most of it."""
 
 
 def make_rules(settings: Settings, loop: asyncio.AbstractEventLoop) -> Rules:
@@ -220,6 +222,9 @@ class FrontDoor:
         """Send a request where it belongs."""
         target = request.target
         if not target.startswith(self._users):
+            if target == "*":
+                client.refuse(400, "There is nothing to ask of the hub as a whole.")
+                return
             self._to_hub(client, request)
             return
         known = client.known
@@ -292,6 +297,10 @@ class FrontDoor:
         client.send_to_server(pool, line + fields + pool.authorization + b"\r\n", upgrade=upgrade)
 
     def _to_hub(self, client: Client, request: RequestHead, problem: str = "") -> None:
+        if request.method not in HUB_METHODS:
+            # Its HTTP parser knows no others.
+            client.refuse(405, "This method is not allowed here.")
+            return
         header = request.header
         memo = client.hub_head
         if memo is None or memo[0] is not header:

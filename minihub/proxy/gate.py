@@ -58,14 +58,11 @@ class Knock:
     cookies: tuple[str, ...]
     """Values of the login cookie; more than one if somebody planted another."""
     tokens: tuple[str, ...]
+    target: str
+    """Path and query as they go on and as they may be shown or logged: without the token."""
     is_navigation: bool
     """A person looks at the answer: give a page, not JSON."""
     is_websocket: bool
-
-    @property
-    def target(self) -> str:
-        """Path and query as they go on and as they may be shown or logged: without the token."""
-        return f"{self.path}?{self.query}" if self.query else self.path
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,7 +180,7 @@ def read(head: Head, *, base_path: str, login_cookie: str) -> Knock | ToSlash | 
         return Refuse(400, "bad_path")
     query, query_tokens = strip_tokens(query)
     if not slash:
-        return ToSlash(f"{path}/?{query}" if query else f"{path}/")
+        return ToSlash(_join(f"{path}/", query))
     upgrade = first(head.pairs, "upgrade").lower()
     is_websocket = bool(upgrade) and "websocket" in [item.strip() for item in upgrade.split(",")]
     return Knock(
@@ -194,6 +191,7 @@ def read(head: Head, *, base_path: str, login_cookie: str) -> Knock | ToSlash | 
         query=query,
         cookies=tuple(read_cookies(head.pairs, login_cookie)),
         tokens=(*read_tokens(head.pairs), *query_tokens),
+        target=_join(path, query) if query_tokens else head.target,
         is_navigation=not is_websocket and _is_navigation(head, path),
         is_websocket=is_websocket,
     )
@@ -269,7 +267,11 @@ def strip_tokens(query: str) -> tuple[str, tuple[str, ...]]:
             tokens.append(unquote_plus(value))
         else:
             kept.append(item)
-    return "&".join(kept), tuple(token for token in tokens if token)
+    return "&".join(kept), tuple(tokens)
+
+
+def _join(path: str, query: str) -> str:
+    return f"{path}?{query}" if query else path
 
 
 def _is_navigation(head: Head, path: str) -> bool:

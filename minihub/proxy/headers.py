@@ -68,6 +68,11 @@ def build_server_fields(
 ) -> bytes:
     """Build a request's fields as they go to Jupyter, on the wire; Authorization and the empty line are still to come."""
     pairs = build_inbound(header.fields, own_cookies=own_cookies, client=client)
+    if not websocket and "sec-websocket-key" in header.fields.by_name:
+        pairs = [pair for pair in pairs if not pair[0].lower().startswith("sec-websocket-")]
+    if header.version == 10 and "expect" in header.fields.by_name:
+        # To HTTP/1.0 it means nothing (RFC 9110, section 10.1.1), and nobody would wait for the answer.
+        pairs = [pair for pair in pairs if pair[0].lower() != "expect"]
     return encode(pairs, header.framing, websocket=websocket)
 
 
@@ -96,6 +101,9 @@ def build_answer(response: ResponseHead, pairs: Pairs, *, unchunked: bool) -> by
         unchunked: The client gets the body without the chunked coding.
     """
     framing = None if unchunked else response.framing
+    if response.status < 200 or response.status == 204:
+        # There is no body, whatever is said (RFC 9110, sections 8.6 and 15.3.5).
+        pairs = [pair for pair in pairs if pair[0].lower() != "content-length"]
     line = f"HTTP/1.1 {response.status} {response.reason}\r\n".encode("latin-1")
     return line + encode(pairs, framing)
 

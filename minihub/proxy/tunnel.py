@@ -9,6 +9,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
+from minihub.proxy.sockets import break_off
+
 WATER_MARK = 256 * 1024
 """Bytes; what a tunnel holds at most in one direction, but for one read."""
 LAST_BYTES_S = 10.0
@@ -60,8 +62,8 @@ class Tunnel:
         No close frame: it could fall into the middle of a message. To a browser this is 1006, after which JupyterLab
         connects again; 1000 and 1001 would mean to it that this was meant.
         """
-        self.transport.abort()
-        self.server.abort()
+        break_off(self.transport)
+        break_off(self.server)
 
     def end(self) -> None:
         """One end is gone."""
@@ -107,7 +109,7 @@ class _End(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """As this side ended, the other one ends."""
         if exc is not None:
-            self._to.abort()
+            break_off(self._to)
         elif not self._to.is_closing():
             if self._to.get_write_buffer_size():
                 # Who does not read the last bytes does not hold the connection for ever.

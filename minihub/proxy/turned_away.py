@@ -86,7 +86,9 @@ class TurnedAway:
 
     def attach(self, app: web.Application) -> None:
         """Add the one route."""
-        app.router.add_route("*", f"{self._base_path}user/{{tail:.*}}", self.handle)
+        app.router.add_route(
+            "*", f"{self._base_path}user/{{tail:.*}}", self.handle, expect_handler=_expect_nothing
+        )
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
         """Answer one request under /user/."""
@@ -154,6 +156,10 @@ class TurnedAway:
         if knock.is_navigation:
             return await self._pages.not_running(request, knock.user, status, knock.target)
         return _json(status, _NOT_RUNNING[status])
+
+
+async def _expect_nothing(_request: web.Request) -> None:
+    """No 100 (Continue): whoever is turned away had better keep his body."""
 
 
 def _refusal(status: int, kind: str) -> web.Response:

@@ -87,6 +87,7 @@ class Upstream(asyncio.Protocol):
         "_asker",
         "_body",
         "_buffer",
+        "_is_answering",
         "_memo",
         "_method",
         "_owner",
@@ -114,6 +115,7 @@ class Upstream(asyncio.Protocol):
         self._upgrade = False
         self._unchunked = False
         self._reusable = False
+        self._is_answering = False
         # The last head and what became of it: most answers of a connection differ in their body only.
         self._memo: tuple[bytes, str, bool, ResponseHead, bytes] | None = None
         self._write: Callable[[bytes], None] = _nowhere
@@ -138,7 +140,7 @@ class Upstream(asyncio.Protocol):
         self._method = method
         self._upgrade = upgrade
         self._unchunked = unchunked
-        self._reusable = False
+        self._reusable = self._is_answering = False
         self.exchanges += 1
         self._write(head)
 
@@ -196,7 +198,8 @@ class Upstream(asyncio.Protocol):
             elif self._buffer:
                 self._fail(Lost.MALFORMED, "closed within the head")
             else:
-                self._fail(Lost.STALE if self.exchanges > 1 else Lost.UNANSWERED, str(exc or "closed"))
+                stale = self.exchanges > 1 and not self._is_answering
+                self._fail(Lost.STALE if stale else Lost.UNANSWERED, str(exc or "closed"))
         self._write = _nowhere
         self._owner.lost(self)
 
@@ -229,6 +232,7 @@ class Upstream(asyncio.Protocol):
                 self._owner.lost(self)
                 asker.answer_switch(built, data)
                 return
+            self._is_answering = True
             asker.answer_interim(built)
             if not data or self._asker is None:
                 return
@@ -241,7 +245,7 @@ class Upstream(asyncio.Protocol):
     def _begin_body(self, response: ResponseHead, built: bytes, data: bytes) -> None:
         asker = self._asker
         assert asker is not None
-        self._reusable = response.keep_alive
+        self._reusable = response.keep_alive and not self._unchunked
         if response.framing is None:
             over, taken, out = True, 0, b""
         else:

@@ -238,7 +238,7 @@ def _parse_method(method: bytes) -> str:
     if _METHOD.fullmatch(method) is None:
         raise BadMessage(400, "malformed method")
     if method == b"CONNECT":
-        raise BadMessage(400, "CONNECT is for forward proxies")
+        raise BadMessage(405, "CONNECT is for forward proxies")
     if len(method) > MAX_METHOD:
         raise BadMessage(501, "unknown method")
     return method.decode("ascii")
@@ -327,7 +327,7 @@ def parse_response(head: bytes, method: str) -> ResponseHead:
     close, upgrade = read_connection(fields.by_name)
     keep_alive = version == 11 and not close
     if status < 200:
-        if version == 10 or framing is not None or (status == 101 and not upgrade):
+        if version == 10 or (status == 101 and not upgrade):
             raise BadMessage(502, "malformed interim answer")
         return ResponseHead(status, reason, version, fields, None, keep_alive and status != 101, upgrade)
     if status == 204:
