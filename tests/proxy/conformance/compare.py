@@ -19,7 +19,7 @@ def check_answers(run, client, expected):
         problems.append(f"answer: {client.reader.problem}")
     elif client.reader.rest:
         problems.append(f"no answer: {client.reader.rest[:60]!r}")
-    matching = len(found) == len(expected) and all(map(_is_status, found, expected))
+    matching = len(found) == len(expected) and all(map(is_status, found, expected))
     if not matching:
         problems.append(f"answers {show(found)} instead of {[a.status for a in expected]}")
     for index, (message, wanted) in enumerate(zip(found, expected, strict=False)):
@@ -38,7 +38,7 @@ def check_answers(run, client, expected):
     problems.extend(f"{secret!r} is told to the client" for secret in SECRETS if secret in client.received)
 
 
-def _is_status(message, wanted):
+def is_status(message, wanted):
     return message.status in (wanted.status if isinstance(wanted.status, set) else {wanted.status})
 
 

@@ -25,6 +25,7 @@ from tests.proxy.conformance.kit import (
     Reached,
     Seen,
     Stuck,
+    Taken,
     Torn,
     as_bytes,
     is_data,
@@ -99,6 +100,8 @@ class End(asyncio.Protocol):
                 await asyncio.sleep(seconds)
             case Got(data=data):
                 await self.run.until(lambda: as_bytes(data) in self.received, f"receive {data!r}")
+            case Taken(size=size):
+                await self.run.until(lambda: len(self.received) >= size, f"receive {size} bytes")
             case Stuck(size=size):
                 await self.run.stuck(self.transport, size)
             case Cue(name=name):

@@ -89,6 +89,13 @@ class Got:
 
 
 @dataclass(frozen=True)
+class Taken:
+    """Wait until this connection has received so many bytes in all."""
+
+    size: int
+
+
+@dataclass(frozen=True)
 class Seen:
     """The client waits for that many answers, interim ones included."""
 
@@ -162,7 +169,9 @@ def is_data(step):
 
 def as_bytes(data):
     """Characters stand for bytes."""
-    return data if isinstance(data, bytes) else "".join(data).encode("latin-1")
+    if isinstance(data, tuple):
+        data = "".join(data)
+    return data if isinstance(data, bytes) else data.encode("latin-1")
 
 
 @dataclass(frozen=True)
@@ -285,6 +294,8 @@ class Case:
     """Whether the next request uses the server's last connection. None: not said."""
     silent: bool = False
     """The client may get no answer at all, instead of these."""
+    instead: tuple | list = ()
+    """Other answers that would do as well."""
     settings: dict = field(default_factory=dict)
     small: bool = False
     """Both ends have small receive buffers."""

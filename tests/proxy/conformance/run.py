@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager
 import pytest
 
 from minihub.schedulers.base import Endpoint
-from tests.proxy.conformance.compare import check_answers, check_requests, show
+from tests.proxy.conformance.compare import check_answers, check_requests, is_status, show
 from tests.proxy.conformance.ends import RawClient, ServerEnd
 from tests.proxy.conformance.kit import (
     ABORTED,
@@ -181,15 +181,19 @@ async def check(case, start_hub=run_hub, patience_s=PATIENCE_S):
 
 async def _perform(run):
     case = run.case
-    expected = [a if isinstance(a, Answer) else Answer(a, "ok" if a == 200 else None) for a in case.answers]
+    expected = _spell_out(case.answers)
     finals = [a for a in expected if _is_final(a)]
     client = await run.connect(to_head=[a.head for a in finals])
     try:
         await client.do(case.send if isinstance(case.send, (list, tuple)) else [case.send])
         await _wait_for_answers(run, client, len(finals))
         if case.silent and not client.received:
-            expected, finals = [], []
-        await _check_end(run, client, finals)
+            expected = []
+        elif (
+            case.instead and client.reader.messages and not is_status(client.reader.messages[0], expected[0])
+        ):
+            expected = _spell_out(case.instead)
+        await _check_end(run, client)
         await _wait_for_requests(run)
         check_answers(run, client, expected)
         client.abort()
@@ -197,6 +201,10 @@ async def _perform(run):
         check_requests(run)
     finally:
         client.abort()
+
+
+def _spell_out(answers):
+    return [a if isinstance(a, Answer) else Answer(a, "ok" if a == 200 else None) for a in answers]
 
 
 def _is_final(wanted):
@@ -214,7 +222,7 @@ async def _wait_for_answers(run, client, count):
         await run.until(is_there, f"{count} answers")
 
 
-async def _check_end(run, client, finals):
+async def _check_end(run, client):
     """How is the client's connection left?"""
     case, reader = run.case, client.reader
     last = reader.finals[-1] if reader.finals else None

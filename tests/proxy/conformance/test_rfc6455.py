@@ -15,6 +15,7 @@ from tests.proxy.conformance.kit import (
     HALF,
     HANGS_UP,
     HOLD,
+    HOST,
     HUNG_UP,
     OPEN,
     REFUSES,
@@ -198,7 +199,8 @@ THROUGH = [
            [Await("go on"), SWITCH, Got(HELLO)], HELLO),
     opened("5", "1 MB before the consent, it waits", [ASK + MANY, Reached(WS), Pause(), Only(1), Cue("go on")],
            [Await("go on"), SWITCH], MANY),
-    opened("5", "looks like a request", [ASK, Seen(1), get(target=X)], [SWITCH], get(target=X)),
+    opened("5", "looks like a request", [ASK, Seen(1), f"GET {X} HTTP/1.1\r\n{HOST}\r\n"], [SWITCH],
+           f"GET {X} HTTP/1.1\r\n{HOST}\r\n"),
     opened("5", "looks like an answer", ASK, [SWITCH, answer(200, body="ok")], back=answer(200, body="ok")),
     opened("5", "looks like nothing", [ASK, Seen(1), "\r\n\x00\xff" * 100], [SWITCH], "\r\n\x00\xff" * 100),
 ]  # fmt: skip
