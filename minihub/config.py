@@ -119,7 +119,7 @@ class ProxySettings(Section):
     max_connections: int = Field(10_000, ge=1, description="Connections from browsers; more are refused.")
     max_connections_per_address: int = Field(
         1_500,
-        ge=10,
+        ge=1,
         description="The same for one address (a class has about 15 each), trusted proxies apart.",
     )
     access_log: str = Field("", description="File for one JSON line per request; empty: none is written.")

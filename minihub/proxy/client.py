@@ -225,7 +225,8 @@ class Client(Connection):
         if self._is_full:
             upstream.valve.shut(PEER_FULL)
         request = self.request
-        upstream.ask(self, self._head, request.method, upgrade=self._upgrade, unchunked=request.version < 11)
+        old = request.header.version < 11
+        upstream.ask(self, self._head, request.method, upgrade=self._upgrade, unchunked=old, last=old)
         body = self._body
         if body is not None:
             data, self._buffer = self._buffer, b""

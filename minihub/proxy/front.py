@@ -337,7 +337,7 @@ class FrontDoor:
             self._apologise(client, 503, "unreachable")
 
     def _apologise(self, client: Client, status: int, problem: str) -> None:
-        if client.has_whole_request:
+        if client.has_whole_request and client.request.method in HUB_METHODS:
             self._to_hub(client, client.request, problem)
         else:
             client.refuse(status, _APOLOGIES[problem])

@@ -178,9 +178,9 @@ def read(head: Head, *, base_path: str, login_cookie: str) -> Knock | ToSlash | 
     user = _read_user(segment)
     if user is None:
         return Refuse(400, "bad_path")
-    query, query_tokens = strip_tokens(query)
+    kept, query_tokens = strip_tokens(query)
     if not slash:
-        return ToSlash(_join(f"{path}/", query))
+        return ToSlash(_join(f"{path}/", kept))
     upgrade = first(head.pairs, "upgrade").lower()
     is_websocket = bool(upgrade) and "websocket" in [item.strip() for item in upgrade.split(",")]
     return Knock(
@@ -188,10 +188,10 @@ def read(head: Head, *, base_path: str, login_cookie: str) -> Knock | ToSlash | 
         user=user,
         prefix=f"{start}{segment}/",
         path=path,
-        query=query,
+        query=kept,
         cookies=tuple(read_cookies(head.pairs, login_cookie)),
         tokens=(*read_tokens(head.pairs), *query_tokens),
-        target=_join(path, query) if query_tokens else head.target,
+        target=head.target if kept == query else _join(path, kept),
         is_navigation=not is_websocket and _is_navigation(head, path),
         is_websocket=is_websocket,
     )
@@ -267,7 +267,7 @@ def strip_tokens(query: str) -> tuple[str, tuple[str, ...]]:
             tokens.append(unquote_plus(value))
         else:
             kept.append(item)
-    return "&".join(kept), tuple(tokens)
+    return "&".join(kept), tuple(token for token in tokens if token)
 
 
 def _join(path: str, query: str) -> str:

@@ -66,7 +66,7 @@ class Question:
             UpstreamUnsafe: One that cannot be Jupyter's.
         """
         assert self._upstream is not None
-        self._upstream.ask(self, head.encode("ascii"), "GET", upgrade=False, unchunked=True)
+        self._upstream.ask(self, head.encode("ascii"), "GET", unchunked=True)
         return await self._answer
 
     def give_up(self) -> None:

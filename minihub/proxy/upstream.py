@@ -88,6 +88,7 @@ class Upstream(asyncio.Protocol):
         "_body",
         "_buffer",
         "_is_answering",
+        "_last",
         "_memo",
         "_method",
         "_owner",
@@ -114,6 +115,7 @@ class Upstream(asyncio.Protocol):
         self._method = ""
         self._upgrade = False
         self._unchunked = False
+        self._last = False
         self._reusable = False
         self._is_answering = False
         # The last head and what became of it: most answers of a connection differ in their body only.
@@ -126,7 +128,16 @@ class Upstream(asyncio.Protocol):
 
     # ---- for the asker ------------------------------------------------------------------------------------------
 
-    def ask(self, asker: Asker, head: bytes, method: str, *, upgrade: bool, unchunked: bool) -> None:
+    def ask(
+        self,
+        asker: Asker,
+        head: bytes,
+        method: str,
+        *,
+        upgrade: bool = False,
+        unchunked: bool = False,
+        last: bool = False,
+    ) -> None:
         """Send a request's head; its body follows by `send`.
 
         Args:
@@ -134,12 +145,14 @@ class Upstream(asyncio.Protocol):
             head: As it goes on the wire.
             method: Of the request: it says whether the answer can have a body.
             upgrade: The request asks for a websocket, so 101 may be the answer.
-            unchunked: The asker understands no chunked coding (HTTP/1.0).
+            unchunked: The asker understands no chunked coding.
+            last: The connection is not to be used again: the request is one of HTTP/1.0.
         """
         self._asker = asker
         self._method = method
         self._upgrade = upgrade
         self._unchunked = unchunked
+        self._last = last
         self._reusable = self._is_answering = False
         self.exchanges += 1
         self._write(head)
@@ -245,7 +258,7 @@ class Upstream(asyncio.Protocol):
     def _begin_body(self, response: ResponseHead, built: bytes, data: bytes) -> None:
         asker = self._asker
         assert asker is not None
-        self._reusable = response.keep_alive and not self._unchunked
+        self._reusable = response.keep_alive and not self._last
         if response.framing is None:
             over, taken, out = True, 0, b""
         else:
