@@ -20,6 +20,7 @@ from minihub.config import Settings
 from minihub.errors import ConfigError, SchedulerError, StoreError
 from minihub.helper.client import HelperClient
 from minihub.launching import Preparer, build_report_url
+from minihub.memory import end_start, tidy_now_and_then
 from minihub.proxy.access_log import AccessLog
 from minihub.proxy.front import FrontDoor, make_rules
 from minihub.proxy.hub_app import RUNNER_OPTIONS, HubApp
@@ -59,6 +60,7 @@ async def serve(ground: Ground) -> None:
         loop.add_signal_handler(number, stop.set)
     async with running(ground, stop) as url:
         log.info("minihub %s is ready at %s", __version__, url)
+        end_start()
         await stop.wait()
         log.info("going down; users' servers stay up")
 
@@ -177,6 +179,7 @@ class _Hub:
         )
         self._keeper.start(self._look(), name="listing")
         self._keeper.start(self._listing.run_clocks(), name="clocks")
+        self._keeper.start(tidy_now_and_then(), name="tidying")
         if self._tls is not None:
             self._keeper.start(self._tls.reload_when_renewed(), name="certificate")
         scheme = "https" if self._tls else "http"

@@ -121,9 +121,10 @@ def _serve(options: argparse.Namespace) -> int:
     from minihub.helper.parent import fork_helper  # noqa: PLC0415
 
     handle = fork_helper()
-    from minihub.memory import keep_small  # noqa: PLC0415
+    from minihub.memory import begin_start, keep_small  # noqa: PLC0415
 
     keep_small()
+    begin_start()
     from minihub.building import prepare_ground  # noqa: PLC0415
     from minihub.logs import configure_logging  # noqa: PLC0415
 

@@ -137,9 +137,13 @@ class FakeStore:
         self.options = {}
         self.broken = False
         self.saves = 0
+        self.together = None
+        """A barrier: nothing is written before so many wait for it."""
 
     async def save(self, row):
         await asyncio.sleep(0)
+        if self.together is not None:
+            await self.together.wait()
         if self.broken:
             raise StoreError(None, "disk full")
         self.saves += 1

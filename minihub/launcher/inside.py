@@ -1,7 +1,7 @@
 """What minihub does inside Jupyter's own process: its configuration, one server extension, a quicker start.
 
 Runs in Jupyter's process: Python >= 3.8, the standard library and what Jupyter itself is made of; no import of
-minihub. The launcher writes this file into the runtime directory, beside `spec.json`. It is used in three ways:
+minihub. The launcher writes this file into the runtime directory, beside `spec.json` and report.py. It is used in three ways:
 `configure` is called by the configuration file there; Jupyter loads the module as a server extension (that is how
 it binds the port, answers the hub's challenge and leads to the right page); and run as a program it starts Jupyter.
 """
@@ -87,6 +87,17 @@ def is_ours() -> bool:
     return True
 
 
+def load_reporter(spec: Dict[str, Any]) -> Any:
+    """This process's `Reporter` of report.py, which lies beside this file. The first call tells the hub of the job."""
+    name = "minihub_report"
+    if name not in sys.modules:
+        found = importlib.util.spec_from_file_location(name, os.path.join(HERE, name + ".py"))
+        module = importlib.util.module_from_spec(found)  # type: ignore[arg-type]
+        sys.modules[name] = module
+        found.loader.exec_module(module)  # type: ignore[union-attr]
+    return sys.modules[name].start(spec, os.path.join(HERE, "notify"))
+
+
 # -------------------------------------------------------------------------------------------------- the configuration
 
 
@@ -95,6 +106,7 @@ def configure(c: Any) -> None:
     if not is_ours():
         return
     spec = load_spec()
+    load_reporter(spec)
     c.ServerApp.jpserver_extensions.update(extensions(spec))
     # JupyterLab and Notebook 7 show "Hub Control Panel" and "Log Out" where these three are set.
     c.ServerApp.tornado_settings.update(
@@ -135,7 +147,7 @@ def extensions(spec: Dict[str, Any]) -> Dict[str, bool]:
 
 def protect(c: Any, spec: Dict[str, Any]) -> None:
     """Set what keeps others out, where the user's own configuration cannot unset it."""
-    tls = {name: os.path.join(HERE, "tls", name + ".pem") for name in spec["tls"] or ()}
+    tls = {name: os.path.join(HERE, "tls", name + ".pem") for name in spec["tls"]}
     c.ServerApp.certfile = tls.get("certificate", "")
     c.ServerApp.keyfile = tls.get("key", "")
     c.ServerApp.client_ca = tls.get("client", "")
@@ -216,7 +228,7 @@ def _load_jupyter_server_extension(serverapp: Any) -> None:
     sockets = [] if spec["listen"] else take_port(serverapp)
     # Jupyter queues its own binding after this; so the second turn of the loop finds it done.
     loop = serverapp.io_loop
-    loop.add_callback(lambda: loop.add_callback(tell_launcher, serverapp, sockets))
+    loop.add_callback(lambda: loop.add_callback(tell_port, serverapp, spec, sockets))
 
 
 load_jupyter_server_extension = _load_jupyter_server_extension  # as jupyter_server 1.x calls it
@@ -281,16 +293,11 @@ def take_port(serverapp: Any) -> List[Any]:
     return sockets
 
 
-def tell_launcher(serverapp: Any, sockets: List[Any]) -> None:
+def tell_port(serverapp: Any, spec: Dict[str, Any], sockets: List[Any]) -> None:
     """Say that connections are accepted, and where."""
     port = sockets[0].getsockname()[1] if sockets else (0 if serverapp.sock else serverapp.port)
-    try:
-        descriptor = os.open(os.path.join(HERE, "notify"), os.O_WRONLY | os.O_NONBLOCK)
-    except OSError as error:
-        serverapp.log.error("minihub: the launcher does not listen: %s", error)
-        return
-    os.write(descriptor, b"listening %d\n" % port)
-    os.close(descriptor)
+    if not load_reporter(spec).listening(port):
+        serverapp.log.error("minihub: the launcher does not listen")
 
 
 def proof_key(secret: str) -> bytes:
@@ -418,6 +425,8 @@ def main() -> int:
     interface = sys.argv.pop(1)
     sys.path[:] = [p for p in sys.path if os.path.abspath(p or ".") != HERE]
     sys.modules["minihub_inside"] = sys.modules["__main__"]
+    if is_ours():
+        load_reporter(load_spec())
     # jsonschema wants it for two seldom used formats and does without; importing it takes longer than all the rest.
     sys.modules["rfc3987_syntax"] = None  # type: ignore[assignment]
     for name in APPS[interface]:

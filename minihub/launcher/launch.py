@@ -8,22 +8,25 @@ Longer than other modules since it is one: what is read from standard input can 
 
 from __future__ import annotations
 
-import binascii
 import errno
-import json
 import os
 import pwd
-import re
-import signal
 import stat
 import sys
 import time
+
+try:
+    # `signal` itself makes an enum of every name, which takes as long as half of Python's own start.
+    import _signal as signal
+except ImportError:
+    import signal
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, Dict, Iterator, List, Optional, Tuple
 
-# Imported where they are used, which is after Jupyter's start: ctypes, select, socket, ssl, threading.
+# Every import costs each job's start: no `json`, `re`, `socket`, `ssl` or `threading`, which Jupyter's own process has
+# anyway; `ctypes` and `select` come after Jupyter's start.
 
 JUPYTER_GRACE_S = 8.0
 """How long Jupyter may take to shut its kernels down. Slurm's KillWait, 30 s by default, ends everything."""
@@ -31,8 +34,6 @@ TERM_GRACE_S = 1.5
 """How long other processes may take after SIGTERM, before SIGKILL."""
 PULL_AFTER_S = 1.0
 """The report goes into the job's comment if the hub has not taken it directly within this time."""
-PUSH_TIMEOUT_S = 3.0
-PUSH_PAUSES_S = (0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
 COMMENT_TRIES = 6
 KEPT_LOGS = 5
 
@@ -106,8 +107,8 @@ def write_file(path: str, text: str) -> None:
     """Write a new file that only its owner reads."""
     os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-        file.write(text)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(text.encode("utf-8"))
 
 
 def make_runtime_dir(spec: Dict[str, Any]) -> str:
@@ -118,7 +119,7 @@ def make_runtime_dir(spec: Dict[str, Any]) -> str:
     """
     problems = []
     for parent in runtime_parents():
-        path = os.path.join(parent, "minihub-" + binascii.hexlify(os.urandom(8)).decode())
+        path = os.path.join(parent, "minihub-" + os.urandom(8).hex())
         try:
             os.mkdir(path, 0o700)
         except OSError as error:
@@ -138,13 +139,11 @@ def fill_runtime_dir(path: str, spec: Dict[str, Any]) -> None:
     """Write the configuration of this one Jupyter server."""
     os.mkdir(os.path.join(path, "runtime"), 0o700)
     os.mkfifo(os.path.join(path, "notify"), 0o600)
+    for name, text in spec["files"].items():
+        write_file(os.path.join(path, name), text)
     module = os.path.join(path, "minihub_inside.py")
-    write_file(module, spec["inside"])
-    write_file(os.path.join(path, "spec.json"), json.dumps({**spec, "inside": None}))
     write_file(os.path.join(path, "config", "jupyter_server_config.py"), CONFIG_STUB.format(path=module))
     write_file(os.path.join(path, "templates", "page.html"), NBCLASSIC_PAGE)
-    for name, text in (spec["tls"] or {}).items():
-        write_file(os.path.join(path, "tls", name + ".pem"), text)
     if spec["rescue"]:
         for name in ("config", "data", "ipython", "cache"):
             os.makedirs(os.path.join(path, "rescue", name), 0o700)
@@ -279,137 +278,13 @@ def clear_socket(path: str) -> None:
     os.unlink(path)
 
 
-# ---------------------------------------------------------------------------------------------- telling the hub (push)
-
-
-def push_report(spec: Dict[str, Any], port: Optional[int]) -> bool:
-    """Tell the hub the port. The secret is sent only to whoever holds the hub's certificate.
-
-    Args:
-        spec: The settings.
-        port: None: there is none yet, but the job runs.
-
-    Returns:
-        True if the hub took it, False if it refused: asking again would not help.
-
-    Raises:
-        OSError: Not reached; try again.
-    """
-    match = re.match(r"^(https?)://(\[[^\]]+\]|[^/:]+)(?::(\d+))?(/.*)?$", spec["report_url"])
-    if match is None:
-        raise ValueError("not a URL")
-    scheme, host, port_text, path = match.groups()
-    number = int(port_text or (443 if scheme == "https" else 80))
-    body = json.dumps({"secret": spec["report_secret"], "port": port}).encode()
-    head = (
-        "POST %s HTTP/1.1\r\nHost: %s:%d\r\nContent-Type: application/json\r\nContent-Length: %d\r\n"
-        "Connection: close\r\n\r\n" % (path or "/", host, number, len(body))
-    )
-    import socket
-
-    connection = socket.create_connection((host.strip("[]"), number), timeout=PUSH_TIMEOUT_S)
-    try:
-        if scheme == "https":
-            connection = wrap_tls(connection, host.strip("[]"), spec["report_pin"])
-        connection.sendall(head.encode("ascii") + body)
-        answer = b""
-        while b"\r\n" not in answer and len(answer) < 4096:
-            data = connection.recv(4096)
-            if not data:
-                break
-            answer += data
-    finally:
-        connection.close()
-    status = re.match(rb"HTTP/1\.[01] (\d{3})", answer)
-    code = int(status.group(1)) if status else 0
-    if 200 <= code < 300:
-        return True
-    if 400 <= code < 500:
-        return False
-    raise OSError("the hub answered %d" % code)
-
-
-def wrap_tls(connection: Any, host: str, pin: Optional[str]) -> Any:
-    """Speak TLS with the hub: with exactly the pinned certificate if there is a pin, else with any valid one.
-
-    Raises:
-        OSError: It is somebody else.
-    """
-    import hashlib
-    import hmac
-    import ssl
-
-    if not pin:
-        return ssl.create_default_context().wrap_socket(connection, server_hostname=host)
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.check_hostname = False
-    context.verify_mode = ssl.CERT_NONE  # the pin says more than any authority
-    secured = context.wrap_socket(connection, server_hostname=host)
-    found = hashlib.sha256(secured.getpeercert(binary_form=True) or b"").hexdigest()
-    if not hmac.compare_digest(found, pin.lower().replace(":", "")):
-        secured.close()
-        raise OSError("the hub's TLS certificate is not the one this job was given")
-    return secured
-
-
-def in_background(work: Any) -> None:
-    """Run `work` in a thread that nobody waits for."""
-    import threading
-
-    threading.Thread(target=work, daemon=True).start()
-
-
-def push_notice(spec: Dict[str, Any]) -> None:
-    """Tell the hub that the job runs, so that it learns the node while Jupyter starts. Nothing depends on it."""
-    try:
-        push_report(spec, None)
-    except (OSError, ValueError):
-        pass  # the report itself tries harder
-
-
-class Push:
-    """Sends the report, a few times if it must; the main thread looks at `taken` and `given_up`."""
-
-    def __init__(self, spec: Dict[str, Any], port: int, wake: int) -> None:
-        self.spec = spec
-        self.port = port
-        self.wake = wake
-        self.taken = False
-        self.failed_once = False
-        self.given_up = False
-
-    def run(self) -> None:
-        problem = "refused"
-        for pause in (*PUSH_PAUSES_S, None):
-            try:
-                self.taken = push_report(self.spec, self.port)
-                break
-            except (OSError, ValueError) as error:
-                problem = str(error)
-                self.failed_once = True
-                self.tell()
-            if pause is not None:
-                time.sleep(pause)
-        self.given_up = not self.taken
-        if self.given_up:
-            say("the hub did not take the report of the port: " + problem)
-        self.tell()
-
-    def tell(self) -> None:
-        """Wake the main thread."""
-        try:
-            os.write(self.wake, b"\0")
-        except OSError:
-            pass
-
-
 # ------------------------------------------------------------------------------------------------- the job's processes
 
 
 def spawn(command: List[str], environment: Dict[str, str], quiet: bool = False) -> int:
     """Start a program with nothing on its standard input; `quiet`: its output goes nowhere.
 
-    Not `subprocess`, whose import takes as long as all the rest up to here.
+    Not `subprocess`: see the imports.
 
     Returns:
         Its pid.
@@ -487,13 +362,15 @@ def own_log(spec: Dict[str, Any]) -> Optional[str]:
     same = (found.st_dev, found.st_ino) == (output.st_dev, output.st_ino)
     if not same or not stat.S_ISREG(found.st_mode) or found.st_uid != os.getuid():
         return None
-    return path if log_pattern(spec).match(os.path.basename(path)) else None
+    return path if is_log_name(os.path.basename(path), spec) else None
 
 
-def log_pattern(spec: Dict[str, Any]) -> "re.Pattern[str]":
-    """What our logs' names look like."""
+def is_log_name(name: str, spec: Dict[str, Any]) -> bool:
+    """Whether a log of ours may have this name: a job id where the setting has %j."""
     before, _, after = os.path.basename(spec["log_path"]).partition("%j")
-    return re.compile("^%s[0-9A-Za-z_.-]+%s$" % (re.escape(before), re.escape(after)))
+    job = name[len(before) : len(name) - len(after)]
+    word = job.replace("_", "").replace("-", "").replace(".", "")
+    return name == before + job + after and job != "" and (word + "0").isalnum() and word.isascii()
 
 
 def prune_logs(spec: Dict[str, Any]) -> None:
@@ -504,7 +381,7 @@ def prune_logs(spec: Dict[str, Any]) -> None:
     folder, old = os.path.dirname(own), []  # type: Tuple[str, List[Tuple[float, str]]]
     try:
         for entry in os.scandir(folder):
-            if entry.path == own or not log_pattern(spec).match(entry.name):
+            if entry.path == own or not is_log_name(entry.name, spec):
                 continue
             found = entry.stat(follow_symlinks=False)
             if stat.S_ISREG(found.st_mode) and found.st_uid == os.getuid():
@@ -530,7 +407,8 @@ class Launcher:
         self.stop_asked = False
         self.stop_deadline = None  # type: Optional[float]
         self.port = None  # type: Optional[int]
-        self.push = None  # type: Optional[Push]
+        self.push_taken = False
+        self.push_failed = False
         self.pull_at = None  # type: Optional[float]
         self.comment = None  # type: Optional[int]
         self.comment_tries = 0
@@ -551,8 +429,6 @@ class Launcher:
             self.start()
             # Jupyter takes its time: what is not needed for its start comes now.
             become_subreaper()
-            if self.spec["report_url"]:
-                in_background(lambda: push_notice(self.spec))
             prune_logs(self.spec)
             self.watch()
         except LaunchError as error:
@@ -599,36 +475,36 @@ class Launcher:
             self.wait(max(0.0, min(deadlines)) if deadlines else None)
 
     def wait(self, timeout: Optional[float]) -> None:
-        """Sleep until a signal, a word from Jupyter or from the report, or the timeout."""
+        """Sleep until a signal, a word from Jupyter's process, or the timeout."""
         import select
 
         ready, _, _ = select.select([self.wake_read, self.notify], [], [], timeout)
         if self.wake_read in ready:
             os.read(self.wake_read, 4096)
         if self.notify in ready:
-            text = os.read(self.notify, 4096).decode("ascii", "replace")
-            match = re.match(r"listening (\d+)\n", text)
-            if match and self.port is None:
-                self.on_listening(int(match.group(1)))
+            for line in os.read(self.notify, 4096).splitlines():
+                self.on_word(line.decode("ascii", "replace"))
 
-    def on_listening(self, port: int) -> None:
-        """Jupyter accepts connections: tell the hub."""
-        self.port = port
-        wants_comment = self.spec["comment_report"] and bool(os.environ.get("SLURM_JOB_ID"))
-        if self.spec["report_url"]:
-            self.push = Push(self.spec, port, self.wake_write)
-            in_background(self.push.run)
-        if wants_comment:
-            self.pull_at = time.monotonic() + (PULL_AFTER_S if self.push else 0.0)
+    def on_word(self, line: str) -> None:
+        """Jupyter's process says how far it is: that it accepts connections, what became of its report to the hub."""
+        word, _, port = line.partition(" ")
+        if word == "listening" and port.isdigit() and self.port is None:
+            self.port = int(port)
+            if self.spec["comment_report"] and os.environ.get("SLURM_JOB_ID"):
+                self.pull_at = time.monotonic() + (PULL_AFTER_S if self.spec["reports"] else 0.0)
+        elif word == "taken":
+            self.push_taken = True
+        elif word == "failed":
+            self.push_failed = True
 
     def pull(self, now: float) -> None:
         """Write the port into the job's comment, unless the hub has taken it already."""
         if self.pull_at is None or self.comment is not None:
             return
-        if self.push is not None and self.push.taken:
+        if self.push_taken:
             self.pull_at = None
             return
-        if now < self.pull_at and not (self.push and (self.push.failed_once or self.push.given_up)):
+        if now < self.pull_at and not (self.push_failed and self.comment_tries == 0):
             return
         self.comment_tries += 1
         self.pull_at = None
@@ -697,13 +573,12 @@ class Launcher:
         return status
 
 
-def main(payload: str) -> int:
+def main(spec: Dict[str, Any]) -> int:
     """Run one server; called by the last line of the job script.
 
     Args:
-        payload: base64 of the settings as JSON (see `LaunchSpec` in minihub/servers/jobscript.py).
+        spec: The settings, as `_settings` in minihub/servers/jobscript.py makes them.
     """
-    spec = json.loads(binascii.a2b_base64(payload))
     jupyter = sys.argv[1] if len(sys.argv) > 1 else None
     # `minihub check` reads this line.
     say("started on %s by %s%s" % (os.uname().nodename, sys.executable, " for " + jupyter if jupyter else ""))

@@ -9,6 +9,8 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Protocol
 
+_PORT = re.compile(r"[1-9][0-9]{0,4}", re.ASCII)
+
 
 class JobPhase(StrEnum):
     """What a job's state means for us, whatever the scheduler calls it."""
@@ -266,7 +268,8 @@ class Scheduler(Protocol):
 
 def parse_port(comment: str, tag: str) -> int | None:
     """The port that a job reports in its comment ("TAG port"); None if there is none (yet), or it is not ours."""
-    match = re.fullmatch(re.escape(tag) + r" ([1-9][0-9]{0,4})", comment, re.ASCII)
-    if not tag or match is None or int(match[1]) > 65535:
+    # No pattern with the tag in it: each attempt's would be compiled, and kept.
+    mine, _, port = comment.partition(" ")
+    if not tag or mine != tag or _PORT.fullmatch(port) is None or int(port) > 65535:
         return None
-    return int(match[1])
+    return int(port)

@@ -3,7 +3,7 @@
     #!/bin/sh
     prologue, modules        the admin's shell text
     find Jupyter             and the interpreter it runs in
-    exec python - <<'...'    launch.py, then one line with all settings in base64
+    exec python - <<'...'    launch.py, then one line that calls its `main` with all settings
 
 Nothing that a user typed is ever shell text, and nothing secret is ever an argument. `sbatch` reads the script on
 standard input and takes `#SBATCH` lines only from before the first command: there is a command in line 3.
@@ -20,7 +20,6 @@ import hmac
 import json
 import re
 import shlex
-from base64 import b64encode
 from dataclasses import asdict, dataclass, field
 
 from minihub import launcher
@@ -87,8 +86,8 @@ def build_job_script(spec: LaunchSpec) -> str:
     """
     _check(spec)
     shebang, prologue = _split_prologue(spec.prologue)
-    payload = b64encode(json.dumps(_settings(spec)).encode()).decode()
-    program = f'{launcher.source("launch.py").rstrip()}\n\n\nraise SystemExit(main("{payload}"))\n'
+    # A literal, all ASCII, in one line: the launcher needs no decoder for it.
+    program = f"{launcher.source('launch.py').rstrip()}\n\n\nraise SystemExit(main({_settings(spec)!a}))\n"
     delimiter = f"MINIHUB_{hashlib.sha256(program.encode()).hexdigest()[:32]}"
     parts = [
         shebang,
@@ -138,23 +137,33 @@ def _module_lines(modules: tuple[str, ...]) -> str:
 
 
 def _settings(spec: LaunchSpec) -> dict[str, object]:
-    shared = (
-        "user",
-        "tag",
-        "base_url",
-        "hub_prefix",
-        "interface",
-        "report_url",
-        "report_pin",
-        "comment_report",
-    )
-    local = ("listen", "log_path", "env", "args", "root_dir", "rescue", "scontrol")
-    return {
-        **{name: getattr(spec, name) for name in shared + local},
+    """What the launcher is told: strings, numbers and plain containers. `files` go into the runtime directory."""
+    tls = asdict(spec.tls) if spec.tls else {}
+    shared: dict[str, object] = {
+        name: getattr(spec, name) for name in ("user", "base_url", "interface", "listen", "rescue")
+    }
+    inside = {
+        **shared,
+        **{name: getattr(spec, name) for name in ("hub_prefix", "report_url", "report_pin")},
         "token": spec.secrets.token,
         "report_secret": spec.secrets.report,
-        "tls": asdict(spec.tls) if spec.tls else None,
-        "inside": launcher.source("inside.py"),
+        "tls": list(tls),
+    }
+    return {
+        **shared,
+        **{
+            name: getattr(spec, name)
+            for name in ("tag", "comment_report", "log_path", "root_dir", "scontrol")
+        },
+        "env": dict(spec.env),
+        "args": list(spec.args),
+        "reports": bool(spec.report_url),
+        "files": {
+            "spec.json": json.dumps(inside),
+            "minihub_inside.py": launcher.source("inside.py"),
+            "minihub_report.py": launcher.source("report.py"),
+            **{f"tls/{name}.pem": text for name, text in tls.items()},
+        },
     }
 
 

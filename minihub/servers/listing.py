@@ -163,15 +163,22 @@ class ListingLoop:
 
     async def _apply(self, listing: Listing) -> None:
         by_id, by_name = index_jobs(listing.jobs, self._hub_id)
-        for attempt in self._supervisor.registry.live():
-            job = find_job(attempt, by_id, by_name)
-            if job is not None:
-                await self._tell_seen(attempt, job)
-            elif listing.sees_all_users:
-                await self._supervisor.feed(attempt.user, attempt.id, life.JobMissing(listing.asked_at))
-            elif attempt.job_id is not None:
-                await self._ask_ending(attempt, attempt.job_id)
+        # All at once: what the attempts write down shares a commit, and none waits for the others'.
+        await asyncio.gather(
+            *(
+                self._tell(attempt, find_job(attempt, by_id, by_name), listing)
+                for attempt in self._supervisor.registry.live()
+            )
+        )
         await self._reap(by_name)
+
+    async def _tell(self, attempt: Attempt, job: Job | None, listing: Listing) -> None:
+        if job is not None:
+            await self._tell_seen(attempt, job)
+        elif listing.sees_all_users:
+            await self._supervisor.feed(attempt.user, attempt.id, life.JobMissing(listing.asked_at))
+        elif attempt.job_id is not None:
+            await self._ask_ending(attempt, attempt.job_id)
 
     async def _tell_seen(self, attempt: Attempt, job: Job) -> None:
         after = await self._supervisor.feed(attempt.user, attempt.id, life.JobSeen(job))

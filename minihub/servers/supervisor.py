@@ -34,6 +34,7 @@ from minihub.tasks import TaskKeeper
 
 log = logging.getLogger(__name__)
 
+_HARMLESS = (life.ListNow, life.Prove)
 _EXPLAIN_TRIES = 4
 _PROVE_FIRST_S = 0.02
 _PROVE_SLOWEST_S = 1.0
@@ -130,21 +131,26 @@ class Supervisor:
                 return None
             new, commands = life.step(old, event, self._clock.wall(), self._settings.clocks)
             if new is not old:
-                await self._keep(old, new)
+                self._show(old, new)
+                # To look and to ask changes nothing: that need not wait for the disk.
+                for command in commands:
+                    if isinstance(command, _HARMLESS):
+                        self._carry_out(new, command)
+                if is_worth_saving(old, new):
+                    await self._save(new)
         for command in commands:
-            self._carry_out(new, command)
+            if new is old or not isinstance(command, _HARMLESS):
+                self._carry_out(new, command)
         return new
 
     def feed_soon(self, attempt: Attempt, event: life.Event) -> None:
         """The same from where nothing can be awaited."""
         self._tasks.start(self.feed(attempt.user, attempt.id, event), name=f"feed {attempt.tag}")
 
-    async def _keep(self, old: Attempt, new: Attempt) -> None:
+    def _show(self, old: Attempt, new: Attempt) -> None:
         if new.state is not old.state:
             log.info("%s: %s -> %s job=%s", new.user, old.state.name, new.state.name, new.job_id)
         self.registry.put(new)
-        if is_worth_saving(old, new):
-            await self._save(new)
 
     async def _save(self, attempt: Attempt) -> None:
         try:

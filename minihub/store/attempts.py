@@ -5,9 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from sqlalchemy import Select, insert, literal, select, update
+from sqlalchemy import Connection, Select, insert, literal, select, update
 from sqlalchemy.exc import IntegrityError
-from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.sql import func
 
 from minihub.errors import Conflict
@@ -58,13 +57,11 @@ class Attempts:
             "secrets": self._keys.encrypt(row.secrets),
         }
 
-        async def work(connection: AsyncConnection) -> None:
+        def work(connection: Connection) -> None:
             try:
-                known = await connection.execute(
-                    update(attempts).where(attempts.c.id == row.id).values(values)
-                )
+                known = connection.execute(update(attempts).where(attempts.c.id == row.id).values(values))
                 if known.rowcount == 0:
-                    await connection.execute(insert(attempts).values(id=row.id, **values))
+                    connection.execute(insert(attempts).values(id=row.id, **values))
             except IntegrityError as error:
                 raise Conflict(
                     "You have a server already.", f"{row.user}: attempt {row.id}: {error.orig}"
@@ -109,8 +106,8 @@ class Attempts:
         return rows[0] if rows else None
 
     async def _many(self, query: Select[Any]) -> list[AttemptRow]:
-        async def work(connection: AsyncConnection) -> list[AttemptRow]:
-            return [AttemptRow(*row) for row in await connection.execute(query)]
+        def work(connection: Connection) -> list[AttemptRow]:
+            return [AttemptRow(*row) for row in connection.execute(query)]
 
         rows = await self._database.read(work)
         return [replace(row, secrets=self._keys.decrypt(row.secrets)) for row in rows]

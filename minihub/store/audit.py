@@ -6,8 +6,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from sqlalchemy import insert, select
-from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy import Connection, insert, select
 
 from minihub.store.database import Database
 from minihub.store.rows import AuditRow
@@ -44,8 +43,8 @@ class Audit:
             "detail": json.dumps(dict(detail or {})),
         }
 
-        async def work(connection: AsyncConnection) -> None:
-            await connection.execute(insert(audit).values(values))
+        def work(connection: Connection) -> None:
+            connection.execute(insert(audit).values(values))
 
         await self._database.write(work)
 
@@ -55,7 +54,7 @@ class Audit:
         if actor is not None:
             query = query.where(audit.c.actor == actor)
 
-        async def work(connection: AsyncConnection) -> list[AuditRow]:
-            return [AuditRow(*row) for row in await connection.execute(query)]
+        def work(connection: Connection) -> list[AuditRow]:
+            return [AuditRow(*row) for row in connection.execute(query)]
 
         return await self._database.read(work)

@@ -2,6 +2,9 @@
 
 Every write waits in one line; whoever comes first commits all that wait by then, so that concurrent writers share
 one fsync. Each has its own savepoint: a Conflict of one does not touch the others.
+
+A transaction runs in a thread from begin to commit. With an asynchronous driver each of its statements went to the thread
+and back several times, which took half of all that a start cost the hub.
 """
 
 from __future__ import annotations
@@ -9,15 +12,15 @@ from __future__ import annotations
 import asyncio
 import logging
 import sqlite3
-from collections.abc import Awaitable, Callable
-from contextlib import AsyncExitStack
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
 from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from minihub.errors import HubError, StoreError
 from minihub.tasks import TaskKeeper
@@ -25,9 +28,11 @@ from minihub.tasks import TaskKeeper
 log = logging.getLogger(__name__)
 
 T = TypeVar("T")
-Work = Callable[[AsyncConnection], Awaitable[T]]
+Work = Callable[[Connection], T]
+"""Runs in a thread: touches nothing but the connection and values of its own."""
 
 BUSY_TIMEOUT_MS = 5000
+_READERS = 2
 
 _ADVICE = {
     "FULL": "the disk is full; free some space",
@@ -51,9 +56,9 @@ def store_error(error: Exception, path: Path) -> StoreError:
     return StoreError(message, f"{path}: {advice} ({name or type(cause).__name__}: {cause})")
 
 
-def sync_engine(path: Path) -> Engine:
-    """An engine for making and migrating the schema, outside the event loop."""
-    engine = create_engine(f"sqlite:///{path}")
+def open_engine(path: Path, *, pool_size: int = 1) -> Engine:
+    """An engine for the store at `path`, for threads outside the event loop."""
+    engine = create_engine(f"sqlite:///{path}", pool_size=pool_size, max_overflow=0, pool_timeout=30)
     _configure(engine)
     return engine
 
@@ -94,12 +99,11 @@ class Database:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        # Each connection is a thread; the one writer plus a few readers are enough for what the hub asks.
-        self._engine: AsyncEngine = create_async_engine(
-            f"sqlite+aiosqlite:///{path}", pool_size=3, max_overflow=0, pool_timeout=30
-        )
-        _configure(self._engine.sync_engine)
+        # The one writer plus two readers are enough for what the hub asks.
+        self._engine = open_engine(path, pool_size=1 + _READERS)
         self._writer_engine = self._engine.execution_options(writes=True)
+        self._write_thread = ThreadPoolExecutor(1, thread_name_prefix="store-writer")
+        self._read_threads = ThreadPoolExecutor(_READERS, thread_name_prefix="store-reader")
         self._waiting: list[_Write] = []
         self._tasks = TaskKeeper()
         self._writer: asyncio.Task[Any] | None = None
@@ -115,9 +119,12 @@ class Database:
         """
         if self._closed:
             raise StoreError(detail="the store is closed")
+        return await asyncio.get_running_loop().run_in_executor(self._read_threads, self._read, work)
+
+    def _read(self, work: Work[T]) -> T:
         try:
-            async with self._engine.begin() as connection:
-                return await work(connection)
+            with self._engine.begin() as connection:
+                return work(connection)
         except (SQLAlchemyError, sqlite3.Error, OSError) as error:
             raise store_error(error, self._path) from error
 
@@ -147,20 +154,8 @@ class Database:
             self._writer = None
 
     async def _write_batch(self, batch: list[_Write]) -> None:
-        failed: Exception | None = None
-        try:
-            async with self._writer_engine.begin() as connection:
-                for write in batch:
-                    await self._write_one(connection, write, alone=len(batch) == 1)
-            self.commits += 1
-        except HubError as error:
-            failed = error
-        except (SQLAlchemyError, sqlite3.Error, OSError) as error:
-            failed = store_error(error, self._path)
-            failed.__cause__ = error
-            log.error("%s", failed.detail)
-        except Exception as error:  # noqa: BLE001 - a bug in `work` must reach its callers, not end the writer
-            failed = error
+        loop = asyncio.get_running_loop()
+        failed = await loop.run_in_executor(self._write_thread, self._commit, batch)
         for write in batch:
             problem = failed or write.error
             if write.future.done():
@@ -170,13 +165,31 @@ class Database:
             else:
                 write.future.set_result(write.result)
 
-    @staticmethod
-    async def _write_one(connection: AsyncConnection, write: _Write, *, alone: bool) -> None:
+    def _commit(self, batch: list[_Write]) -> Exception | None:
+        """Write them all, in the writer's thread; return what made all of them fail."""
         try:
-            async with AsyncExitStack() as stack:
+            with self._writer_engine.begin() as connection:
+                for write in batch:
+                    self._write_one(connection, write, alone=len(batch) == 1)
+            self.commits += 1
+        except HubError as error:
+            return error
+        except (SQLAlchemyError, sqlite3.Error, OSError) as error:
+            failed = store_error(error, self._path)
+            failed.__cause__ = error
+            log.error("%s", failed.detail)
+            return failed
+        except Exception as error:  # noqa: BLE001 - a bug in `work` must reach its callers, not end the writer
+            return error
+        return None
+
+    @staticmethod
+    def _write_one(connection: Connection, write: _Write, *, alone: bool) -> None:
+        try:
+            with ExitStack() as stack:
                 if not alone:
-                    await stack.enter_async_context(connection.begin_nested())
-                write.result = await write.work(connection)
+                    stack.enter_context(connection.begin_nested())
+                write.result = write.work(connection)
         except HubError as error:
             if alone:
                 raise
@@ -187,4 +200,10 @@ class Database:
         self._closed = True
         if self._writer is not None:
             await asyncio.wait([self._writer])
-        await self._engine.dispose()
+        # Reads that are under way end first: with their connections closed under them they would fail as a bug does.
+        await asyncio.to_thread(self._end_threads)
+
+    def _end_threads(self) -> None:
+        self._write_thread.shutdown()
+        self._read_threads.shutdown()
+        self._engine.dispose()

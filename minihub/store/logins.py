@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from sqlalchemy import delete, insert, or_, select, update
-from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy import Connection, delete, insert, or_, select, update
 
 from minihub.store.database import Database
 from minihub.store.rows import LoginRow
@@ -23,8 +22,8 @@ class Logins:
     async def create(self, row: LoginRow) -> None:
         """Write a new one; its user must be known."""
 
-        async def work(connection: AsyncConnection) -> None:
-            await connection.execute(
+        def work(connection: Connection) -> None:
+            connection.execute(
                 insert(login_sessions).values(
                     key=row.key,
                     user=row.user,
@@ -40,9 +39,9 @@ class Logins:
     async def get(self, key: str) -> LoginRow | None:
         """The one with that hash, alive or not."""
 
-        async def work(connection: AsyncConnection) -> LoginRow | None:
+        def work(connection: Connection) -> LoginRow | None:
             query = select(*_COLUMNS).where(login_sessions.c.key == key)
-            row = (await connection.execute(query)).first()
+            row = connection.execute(query).first()
             return None if row is None else LoginRow(*row)
 
         return await self._database.read(work)
@@ -53,8 +52,8 @@ class Logins:
         if user is not None:
             query = query.where(login_sessions.c.user == user)
 
-        async def work(connection: AsyncConnection) -> list[LoginRow]:
-            return [LoginRow(*row) for row in await connection.execute(query)]
+        def work(connection: Connection) -> list[LoginRow]:
+            return [LoginRow(*row) for row in connection.execute(query)]
 
         return await self._database.read(work)
 
@@ -63,9 +62,9 @@ class Logins:
         if not last_seen:
             return
 
-        async def work(connection: AsyncConnection) -> None:
+        def work(connection: Connection) -> None:
             for key, when in last_seen.items():
-                await connection.execute(
+                connection.execute(
                     update(login_sessions).where(login_sessions.c.key == key).values(last_seen=when)
                 )
 
@@ -74,8 +73,8 @@ class Logins:
     async def delete(self, key: str) -> bool:
         """Delete one; False if there was none."""
 
-        async def work(connection: AsyncConnection) -> bool:
-            done = await connection.execute(delete(login_sessions).where(login_sessions.c.key == key))
+        def work(connection: Connection) -> bool:
+            done = connection.execute(delete(login_sessions).where(login_sessions.c.key == key))
             return bool(done.rowcount)
 
         return await self._database.write(work)
@@ -83,10 +82,10 @@ class Logins:
     async def delete_user(self, user: str) -> Sequence[str]:
         """Delete all of a user's and return their keys."""
 
-        async def work(connection: AsyncConnection) -> Sequence[str]:
+        def work(connection: Connection) -> Sequence[str]:
             mine = login_sessions.c.user == user
-            keys = list((await connection.execute(select(login_sessions.c.key).where(mine))).scalars())
-            await connection.execute(delete(login_sessions).where(mine))
+            keys = list(connection.execute(select(login_sessions.c.key).where(mine)).scalars())
+            connection.execute(delete(login_sessions).where(mine))
             return keys
 
         return await self._database.write(work)
@@ -95,11 +94,11 @@ class Logins:
         """Delete those not used or not created since then; return (key, user) of each."""
         over = or_(login_sessions.c.last_seen < used_before, login_sessions.c.created_at < created_before)
 
-        async def work(connection: AsyncConnection) -> Sequence[tuple[str, str]]:
-            found = await connection.execute(select(login_sessions.c.key, login_sessions.c.user).where(over))
+        def work(connection: Connection) -> Sequence[tuple[str, str]]:
+            found = connection.execute(select(login_sessions.c.key, login_sessions.c.user).where(over))
             gone = [(key, user) for key, user in found]
             if gone:
-                await connection.execute(delete(login_sessions).where(over))
+                connection.execute(delete(login_sessions).where(over))
             return gone
 
         return await self._database.write(work)

@@ -15,7 +15,7 @@ from sqlalchemy import Column, Connection, MetaData, String, Table, insert
 from sqlalchemy.exc import SQLAlchemyError
 
 from minihub.errors import StoreError
-from minihub.store.database import store_error, sync_engine
+from minihub.store.database import open_engine, store_error
 from minihub.store.tables import HEAD, metadata
 
 log = logging.getLogger(__name__)
@@ -120,7 +120,7 @@ def _migrate(path: Path, revision: str, migrations: Path) -> None:
 
 def _in_transaction(path: Path, work: object) -> None:
     assert callable(work)
-    engine = sync_engine(path)
+    engine = open_engine(path)
     try:
         with engine.execution_options(writes=True).begin() as connection:
             work(connection)

@@ -6,8 +6,7 @@ import asyncio
 from dataclasses import dataclass
 from pathlib import Path
 
-from sqlalchemy import insert, select
-from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy import Connection, insert, select
 
 from minihub.clock import Clock
 from minihub.errors import ConfigError, StoreError
@@ -94,13 +93,13 @@ class Store:
         """Note which key the store is encrypted with; refuse another one."""
         name, mine = "key_fingerprint", self.keys.fingerprint
 
-        async def look(connection: AsyncConnection) -> str | None:
+        def look(connection: Connection) -> str | None:
             return (
-                await connection.execute(select(facts.c.value).where(facts.c.name == name))
+                connection.execute(select(facts.c.value).where(facts.c.name == name))
             ).scalar_one_or_none()
 
-        async def note(connection: AsyncConnection) -> None:
-            await connection.execute(insert(facts).values(name=name, value=mine))
+        def note(connection: Connection) -> None:
+            connection.execute(insert(facts).values(name=name, value=mine))
 
         known = await self._database.read(look)
         if known is None:

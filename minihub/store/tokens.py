@@ -6,8 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import Row, delete, insert, select, update
-from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy import Connection, Row, delete, insert, select, update
 
 from minihub.store.database import Database
 from minihub.store.rows import TokenRow
@@ -25,8 +24,8 @@ class Tokens:
     async def create(self, row: TokenRow) -> None:
         """Write a new one; its user must be known."""
 
-        async def work(connection: AsyncConnection) -> None:
-            await connection.execute(
+        def work(connection: Connection) -> None:
+            connection.execute(
                 insert(tokens).values(
                     id=row.id,
                     hash=row.hash,
@@ -44,8 +43,8 @@ class Tokens:
     async def get_by_hash(self, token_hash: str) -> TokenRow | None:
         """The one with that hash, expired or not."""
 
-        async def work(connection: AsyncConnection) -> TokenRow | None:
-            row = (await connection.execute(select(*_COLUMNS).where(tokens.c.hash == token_hash))).first()
+        def work(connection: Connection) -> TokenRow | None:
+            row = connection.execute(select(*_COLUMNS).where(tokens.c.hash == token_hash)).first()
             return None if row is None else _token(row)
 
         return await self._database.read(work)
@@ -56,8 +55,8 @@ class Tokens:
         if user is not None:
             query = query.where(tokens.c.user == user)
 
-        async def work(connection: AsyncConnection) -> list[TokenRow]:
-            return [_token(row) for row in await connection.execute(query)]
+        def work(connection: Connection) -> list[TokenRow]:
+            return [_token(row) for row in connection.execute(query)]
 
         return await self._database.read(work)
 
@@ -66,21 +65,19 @@ class Tokens:
         if not last_used_at:
             return
 
-        async def work(connection: AsyncConnection) -> None:
+        def work(connection: Connection) -> None:
             for token_id, when in last_used_at.items():
-                await connection.execute(
-                    update(tokens).where(tokens.c.id == token_id).values(last_used_at=when)
-                )
+                connection.execute(update(tokens).where(tokens.c.id == token_id).values(last_used_at=when))
 
         await self._database.write(work)
 
     async def delete(self, token_id: str) -> TokenRow | None:
         """Delete one and return what it was, None if there was none."""
 
-        async def work(connection: AsyncConnection) -> TokenRow | None:
+        def work(connection: Connection) -> TokenRow | None:
             mine = tokens.c.id == token_id
-            row = (await connection.execute(select(*_COLUMNS).where(mine))).first()
-            await connection.execute(delete(tokens).where(mine))
+            row = connection.execute(select(*_COLUMNS).where(mine)).first()
+            connection.execute(delete(tokens).where(mine))
             return None if row is None else _token(row)
 
         return await self._database.write(work)
@@ -88,10 +85,10 @@ class Tokens:
     async def delete_user(self, user: str) -> Sequence[TokenRow]:
         """Delete all of a user's and return what they were."""
 
-        async def work(connection: AsyncConnection) -> Sequence[TokenRow]:
+        def work(connection: Connection) -> Sequence[TokenRow]:
             mine = tokens.c.user == user
-            rows = [_token(row) for row in await connection.execute(select(*_COLUMNS).where(mine))]
-            await connection.execute(delete(tokens).where(mine))
+            rows = [_token(row) for row in connection.execute(select(*_COLUMNS).where(mine))]
+            connection.execute(delete(tokens).where(mine))
             return rows
 
         return await self._database.write(work)
@@ -99,8 +96,8 @@ class Tokens:
     async def purge_expired(self, *, expired_before: float) -> int:
         """Delete those that ended before then; return how many."""
 
-        async def work(connection: AsyncConnection) -> int:
-            done = await connection.execute(delete(tokens).where(tokens.c.expires_at < expired_before))
+        def work(connection: Connection) -> int:
+            done = connection.execute(delete(tokens).where(tokens.c.expires_at < expired_before))
             return done.rowcount
 
         return await self._database.write(work)

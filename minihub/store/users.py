@@ -6,8 +6,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from sqlalchemy import delete, insert, select, update
-from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy import Connection, delete, insert, select, update
 from sqlalchemy.sql import func
 
 from minihub.clock import Clock
@@ -28,12 +27,12 @@ class Users:
     async def seen(self, user: str, now: float, *, admin: bool) -> None:
         """Note that `user` is here."""
 
-        async def work(connection: AsyncConnection) -> None:
-            known = await connection.execute(
+        def work(connection: Connection) -> None:
+            known = connection.execute(
                 update(users).where(users.c.name == user).values(last_seen=now, admin=admin)
             )
             if known.rowcount == 0:
-                await connection.execute(
+                connection.execute(
                     insert(users).values(name=user, admin=admin, created_at=now, last_seen=now)
                 )
 
@@ -42,11 +41,11 @@ class Users:
     async def admit(self, user: str, now: float) -> bool:
         """Make `user` known without a login; False if he is already."""
 
-        async def work(connection: AsyncConnection) -> bool:
-            found = await connection.execute(select(users.c.name).where(users.c.name == user))
+        def work(connection: Connection) -> bool:
+            found = connection.execute(select(users.c.name).where(users.c.name == user))
             if found.first() is not None:
                 return False
-            await connection.execute(insert(users).values(name=user, admin=False, created_at=now))
+            connection.execute(insert(users).values(name=user, admin=False, created_at=now))
             return True
 
         return await self._database.write(work)
@@ -57,16 +56,16 @@ class Users:
         Caches know nothing of it: revoke his logins and tokens in the auth room first.
         """
 
-        async def work(connection: AsyncConnection) -> bool:
-            return bool((await connection.execute(delete(users).where(users.c.name == user))).rowcount)
+        def work(connection: Connection) -> bool:
+            return bool(connection.execute(delete(users).where(users.c.name == user)).rowcount)
 
         return await self._database.write(work)
 
     async def get(self, user: str) -> UserRow | None:
         """One user, None if unknown."""
 
-        async def work(connection: AsyncConnection) -> UserRow | None:
-            row = (await connection.execute(select(*_COLUMNS).where(users.c.name == user))).first()
+        def work(connection: Connection) -> UserRow | None:
+            row = connection.execute(select(*_COLUMNS).where(users.c.name == user)).first()
             return None if row is None else UserRow(*row)
 
         return await self._database.read(work)
@@ -81,17 +80,17 @@ class Users:
             matches = users.c.name.icontains(name_filter, autoescape=True)
             query, count = query.where(matches), count.where(matches)
 
-        async def work(connection: AsyncConnection) -> tuple[list[UserRow], int]:
-            total = (await connection.execute(count)).scalar_one()
-            return [UserRow(*row) for row in await connection.execute(query)], total
+        def work(connection: Connection) -> tuple[list[UserRow], int]:
+            total = connection.execute(count).scalar_one()
+            return [UserRow(*row) for row in connection.execute(query)], total
 
         return await self._database.read(work)
 
     async def last_options(self, user: str) -> dict[str, Any] | None:
         """What `user` asked for last, as JSON values."""
 
-        async def work(connection: AsyncConnection) -> str | None:
-            found = await connection.execute(select(users.c.last_options).where(users.c.name == user))
+        def work(connection: Connection) -> str | None:
+            found = connection.execute(select(users.c.last_options).where(users.c.name == user))
             return found.scalar_one_or_none()
 
         text = await self._database.read(work)
@@ -103,12 +102,10 @@ class Users:
         text = json.dumps(dict(options))
         now = self._clock.wall()
 
-        async def work(connection: AsyncConnection) -> None:
-            known = await connection.execute(
-                update(users).where(users.c.name == user).values(last_options=text)
-            )
+        def work(connection: Connection) -> None:
+            known = connection.execute(update(users).where(users.c.name == user).values(last_options=text))
             if known.rowcount == 0:
-                await connection.execute(
+                connection.execute(
                     insert(users).values(name=user, admin=False, created_at=now, last_options=text)
                 )
 

@@ -3,8 +3,8 @@
 
 Standard library only; runs in the job, started by the launcher as `jupyter-lab ARGUMENTS`, or by a plain sbatch. Both
 times it finds its settings beside the directory that JUPYTER_CONFIG_PATH names, as the launcher lays them out:
-spec.json (token), tls/ (mutual TLS) and, from the launcher, the pipe `notify`. Without the pipe it writes where it listens
-into the file `where`.
+spec.json (token), tls/ (mutual TLS) and, from the launcher, the pipe `notify` and minihub_report.py, with which it reports
+to the hub as our extension in Jupyter does. Without them it writes where it listens into the file `where`.
 """
 
 import hmac
@@ -17,31 +17,39 @@ import threading
 import time
 
 HERE = os.path.dirname(os.environ["JUPYTER_CONFIG_PATH"].split(":")[0])
+PIPE = os.path.join(HERE, "notify")
 
 
 def load():
-    """Return the base URL, the token and the TLS context."""
+    """Return the settings, the base URL and the TLS context."""
     base = next(a.split("=", 1)[1] for a in sys.argv if a.startswith("--ServerApp.base_url="))
     with open(os.path.join(HERE, "spec.json"), encoding="utf-8") as file:
-        token = json.load(file)["token"]
+        spec = json.load(file)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     tls = os.path.join(HERE, "tls")
     context.load_cert_chain(os.path.join(tls, "certificate.pem"), os.path.join(tls, "key.pem"))
     context.load_verify_locations(os.path.join(tls, "client.pem"))
     context.verify_mode = ssl.CERT_REQUIRED
-    return base, token, context
+    return spec, base, context
 
 
-def announce(port):
+def start_reporting(spec):
+    """Tell the hub that the job runs, as minihub/launcher/inside.py does; None where there is no launcher."""
+    if not os.path.exists(PIPE):
+        return None
+    report = {"__name__": "minihub_report"}
+    with open(os.path.join(HERE, "minihub_report.py"), encoding="utf-8") as file:
+        exec(compile(file.read(), file.name, "exec"), report)
+    return report["start"](spec, PIPE)
+
+
+def announce(port, reporter):
     """Say that connections are accepted; note the moment."""
     note = os.path.expanduser(f"~/.bench-{os.environ['SLURM_JOB_ID']}.listening")
     with open(note, "w", encoding="ascii") as file:
         file.write(repr(time.time()))
-    pipe = os.path.join(HERE, "notify")
-    if os.path.exists(pipe):
-        descriptor = os.open(pipe, os.O_WRONLY | os.O_NONBLOCK)
-        os.write(descriptor, b"listening %d\n" % port)
-        os.close(descriptor)
+    if reporter:
+        reporter.listening(port)
         return
     where = os.path.join(HERE, "where")
     with open(where + ".new", "w", encoding="ascii") as file:
@@ -87,9 +95,11 @@ def serve(connection, context, base, token):
 
 def main():
     """Listen on a free port until killed."""
-    base, token, context = load()
+    spec, base, context = load()
+    token = spec["token"]
+    reporter = start_reporting(spec)
     listener = socket.create_server(("", 0), backlog=64)
-    announce(listener.getsockname()[1])
+    announce(listener.getsockname()[1], reporter)
     while True:
         connection, _ = listener.accept()
         threading.Thread(target=serve, args=(connection, context, base, token), daemon=True).start()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import base64
+import ast
 import hashlib
 import hmac
 import json
@@ -69,9 +69,9 @@ def run(script, shell, tmp_path, **env):
 
 def payload(text):
     last = text.rstrip().splitlines()[-1]
-    match = re.fullmatch(r'raise SystemExit\(main\("([A-Za-z0-9+/=]+)"\)\)', last)
+    match = re.fullmatch(r"raise SystemExit\(main\((\{[ -~]+\})\)\)", last)
     assert match, last
-    return json.loads(base64.b64decode(match[1]))
+    return ast.literal_eval(match[1])
 
 
 @pytest.fixture
@@ -95,11 +95,14 @@ def test_no_text_of_a_user_is_shell_text(text, shell, tmp_path, fake_python):
 
     assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
     found = payload(caught)
-    for name in ("user", "tag", "report_url", "root_dir", "log_path", "listen", "token", "report_secret"):
+    for name in ("user", "tag", "root_dir", "log_path", "listen"):
         assert found[name] == text
     assert found["args"] == [text, text]
     assert found["env"] == {"X": text}
-    assert found["tls"] == {"certificate": text, "key": text, "client": text}
+    files = found["files"]
+    inside = json.loads(files["spec.json"])
+    assert [inside[n] for n in ("user", "report_url", "token", "report_secret")] == [text] * 4
+    assert [files[f"tls/{n}.pem"] for n in inside["tls"]] == [text] * 3
     assert caught.splitlines()[:4] == ["ARG -I", "ARG -S", "ARG -", caught.splitlines()[3]]
     assert not [line for line in script.splitlines() if line.startswith("#SBATCH")]
 

@@ -503,6 +503,29 @@ async def test_a_server_that_cannot_be_reached_is_looked_at_once_in_a_while(hub)
     assert hub.supervisor.list_now.is_set()
 
 
+async def test_what_one_listing_shows_is_written_down_together(hub):
+    """One after the other, the last of sixteen would wait for fifteen commits."""
+    users = [f"u{number}" for number in range(16)]
+    for user in users:
+        await hub.queued(user)
+    hub.scheduler.run_all()
+    hub.store.together = asyncio.Barrier(len(users))
+
+    async with asyncio.timeout(5):
+        await hub.listing.look()
+    assert {hub.state(user) for user in users} == {State.STARTING}
+
+
+async def test_proving_does_not_wait_for_the_disk(hub):
+    attempt = await hub.queued()
+    hub.scheduler.run_all()
+    await hub.listing.look()
+    hub.store.together = asyncio.Barrier(2)  # nobody else writes: this one never ends
+
+    assert hub.manager.report(attempt.secrets.report, 4000)
+    await until(lambda: hub.prover.asked)
+
+
 async def test_listings_do_not_grow_with_servers(hub):
     for user in "abcdefgh":
         await hub.ready(user)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 
 import pytest
 from sqlalchemy import text
@@ -12,16 +13,16 @@ from minihub.store.store import Store
 
 
 def insert(name):
-    async def work(connection):
-        await connection.execute(text("INSERT INTO facts VALUES (:name, 'x')"), {"name": name})
+    def work(connection):
+        connection.execute(text("INSERT INTO facts VALUES (:name, 'x')"), {"name": name})
         return name
 
     return work
 
 
 async def names(store):
-    async def work(connection):
-        return set((await connection.execute(text("SELECT name FROM facts"))).scalars())
+    def work(connection):
+        return set(connection.execute(text("SELECT name FROM facts")).scalars())
 
     return await store._database.read(work) - {"key_fingerprint"}
 
@@ -36,8 +37,8 @@ async def test_concurrent_writes_share_commits(store):
 
 
 async def test_one_writers_conflict_undoes_only_his_own(store):
-    async def refused(connection):
-        await insert("half")(connection)
+    def refused(connection):
+        insert("half")(connection)
         raise Conflict("no")
 
     results = await asyncio.gather(
@@ -53,8 +54,8 @@ async def test_one_writers_conflict_undoes_only_his_own(store):
 
 
 async def test_an_sql_error_fails_all_that_shared_the_transaction_and_the_next_write_works(store):
-    async def broken(connection):
-        await connection.execute(text("INSERT INTO nowhere VALUES (1)"))
+    def broken(connection):
+        connection.execute(text("INSERT INTO nowhere VALUES (1)"))
 
     results = await asyncio.gather(
         store._database.write(insert("a")), store._database.write(broken), return_exceptions=True
@@ -65,7 +66,7 @@ async def test_an_sql_error_fails_all_that_shared_the_transaction_and_the_next_w
 
 
 async def test_a_bug_in_a_write_reaches_its_caller_and_the_writer_lives_on(store):
-    async def bug(_connection):
+    def bug(_connection):
         raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
@@ -100,15 +101,15 @@ async def test_close_finishes_what_was_begun(state_dir, clock):
 
 
 async def test_a_reader_does_not_wait_for_a_writer(store):
-    entered, leave = asyncio.Event(), asyncio.Event()
+    entered, leave = threading.Event(), threading.Event()
 
-    async def slow(connection):
-        await insert("a")(connection)
+    def slow(connection):
+        insert("a")(connection)
         entered.set()
-        await leave.wait()
+        assert leave.wait(10)
 
     write = asyncio.get_running_loop().create_task(store._database.write(slow))
-    await entered.wait()
+    assert await asyncio.to_thread(entered.wait, 10)
     assert await asyncio.wait_for(names(store), 2) == set()
     leave.set()
     await write

@@ -14,7 +14,7 @@ from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 
 from minihub.errors import StoreError
-from minihub.store.database import sync_engine
+from minihub.store.database import open_engine
 from minihub.store.schema import MIGRATIONS, prepare_schema
 from minihub.store.tables import HEAD, metadata
 
@@ -77,7 +77,7 @@ def test_all_steps_from_the_first_make_what_tables_py_says(path, tmp_path):
     config = Config()
     config.set_main_option("script_location", str(MIGRATIONS))
     config.set_main_option("path_separator", "os")
-    engine = sync_engine(path)
+    engine = open_engine(path)
     with engine.execution_options(writes=True).begin() as connection:
         config.attributes["connection"] = connection
         command.upgrade(config, "head")

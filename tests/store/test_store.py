@@ -128,12 +128,12 @@ def test_commits_are_synced_to_the_disk(state_dir):
     """Kill -9 does not show a missing fsync (a power cut would): so see that it is asked for."""
     out = run(
         """
-        from minihub.store.database import sync_engine
+        from minihub.store.database import open_engine
         async def main():
             store = await Store.open(Path(sys.argv[1]), SystemClock())
-            async def pragmas(connection):
+            def pragmas(connection):
                 names = "journal_mode", "synchronous", "foreign_keys", "busy_timeout"
-                return [(await connection.exec_driver_sql(f"PRAGMA {name}")).scalar_one() for name in names]
+                return [connection.exec_driver_sql(f"PRAGMA {name}").scalar_one() for name in names]
             print(await store._database.read(pragmas), await store._database.write(pragmas))
             await store.close()
         asyncio.run(main())
@@ -260,8 +260,8 @@ async def test_a_locked_store_is_said_to_be_locked(store, state_dir, monkeypatch
     other = sqlite3.connect(state_dir / "minihub.sqlite", isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
 
-    async def impatient(connection):
-        await connection.exec_driver_sql("PRAGMA busy_timeout = 10")
+    def impatient(connection):
+        connection.exec_driver_sql("PRAGMA busy_timeout = 10")
 
     for _ in range(3):
         await store._database.read(impatient)
