@@ -22,6 +22,12 @@ def test_2_2_lines_end_in_cr_lf(lines):
     verify_bytes(lines)
 
 
+def test_2_2_all_else_may_stand_in_a_line():
+    allowed = bytes(byte for byte in range(256) if bytes([byte]) not in (*CONTROL, b"\r", b"\n"))
+    assert len(allowed) == 256 - len(CONTROL) - 2
+    verify_bytes(allowed + b"\r\n")
+
+
 CONTROL = [bytes([byte]) for byte in (*range(9), 11, 12, *range(14, 32), 127)]
 
 

@@ -248,8 +248,15 @@ def test_7_1_a_line_that_does_not_end_is_not_awaited_for_ever(line):
             feed_all(body, *(line[at : at + step] for at in range(0, len(line), step)))
 
 
+def test_7_1_nor_many_of_them():
+    body = ChunkedBody()
+    body.feed(b"0\r\nA: " + b"x" * (MAX_TRAILERS - 100) + b"\r\n")
+    with pytest.raises(BadMessage):
+        body.feed(b"B: " + b"x" * 100)
+
+
 def test_7_1_gigabytes_pass_in_flat_memory():
-    """Four chunks of just under 2**59 bytes could be announced; here 4 GB flow through the same object."""
+    """4 GB in one chunk."""
     read = bytes(1 << 20)
     body = ChunkedBody()
     tracemalloc.start()
