@@ -15,7 +15,7 @@ backend and load tool are on another. All of it on 127.0.0.1, on ports that were
     stage       certificates, backends and proxies of one run: started, known, ended
     processes   one program: pinned to a core, waited for, ended by its pid
     cpu         CPU and memory of a process and its children, as the kernel counts them
-    quiet       what others used of the two cores meanwhile
+    quiet       were others in the way meanwhile; one run at a time
 
     load        the load tool; run as a process for each single measurement, prints JSON
     window      the measured time, in the load tool

@@ -6,6 +6,7 @@ import contextlib
 import re
 from collections.abc import Iterable
 from pathlib import Path
+from typing import NamedTuple
 
 
 def family(pid: int) -> list[int]:
@@ -17,19 +18,29 @@ def family(pid: int) -> list[int]:
     return found
 
 
-def used_ns(pids: Iterable[int]) -> int:
-    """CPU time of all threads of these processes. What threads used that have ended is lost; proxies keep theirs.
+class Times(NamedTuple):
+    """What the scheduler has counted so far, in ns."""
+
+    ran: int
+    waited: int
+    """Could have run, but something else had the core: others, or their own threads."""
+
+
+def times(pids: Iterable[int]) -> Times:
+    """Times of all threads of these processes. What threads used that have ended is lost; proxies keep theirs.
 
     Kernels that count interrupts apart (CONFIG_IRQ_TIME_ACCOUNTING) leave out part of what the network costs.
 
     Source: Documentation/scheduler/sched-stats.rst, /proc/<pid>/schedstat.
     """
-    total = 0
+    ran = waited = 0
     for pid in pids:
         for task in Path(f"/proc/{pid}/task").iterdir():
             with contextlib.suppress(FileNotFoundError, ProcessLookupError):
-                total += int((task / "schedstat").read_text().split()[0])
-    return total
+                words = (task / "schedstat").read_text().split()
+                ran += int(words[0])
+                waited += int(words[1])
+    return Times(ran, waited)
 
 
 def pss_kb(pids: Iterable[int]) -> int:

@@ -152,7 +152,7 @@ def _notes(cases: Sequence[Case], samples: Samples, rounds: int, seconds: float)
     if others:
         loud = sum(value > QUIET for value in others)
         notes.append(
-            f"Others used {median(others):.1%} of the busier core in the median; more than {QUIET:.0%} in {loud} of "
+            f"Others were in the way for {median(others):.1%} of the time in the median; more than {QUIET:.0%} in {loud} of "
             f"{len(others)} measurements, after up to three tries each (worst {max(others):.0%})."
         )
     for case in cases:

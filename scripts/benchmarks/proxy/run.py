@@ -13,13 +13,13 @@ from typing import Any
 
 from .cases import Case
 from .processes import on_core, python
-from .quiet import Watch
+from .quiet import Watch, our_turn
 from .stage import Stage, Standing
 
 WARM_S = 0.25
 _TIMEOUT_S = 90.0
 QUIET = 0.1
-"""Others may use a tenth of a core. Where they use more, the measurement is repeated, and the quietest one counts."""
+"""Others may have a tenth of a core. Where they have more, the measurement is repeated, and the quietest one counts."""
 _TRIES = 3
 
 
@@ -32,7 +32,7 @@ class Sample:
     cpu_us: float
     """CPU of the proxy per unit."""
     others: float
-    """Share of time that others had of the proxy's or the load tool's core."""
+    """Share of the time in which others were in the way; see `quiet.Watch.others`."""
     errors: dict[str, int]
     p50_us: float = 0.0
     p99_us: float = 0.0
@@ -52,9 +52,10 @@ def _run_quietly(
     """Run a load, again if others were in the way; returns what it found, and how much they were."""
     best: tuple[dict[str, Any], float] | None = None
     for _ in range(1 if case.fresh else _TRIES):
-        watch = Watch(stage.cores, standing.pids, stage.backend_pids)
-        found = run_load(stage, standing, case.load, seconds)
-        others = watch.others()
+        with our_turn():
+            watch = Watch(stage.cores, standing.pids, stage.backend_pids)
+            found = run_load(stage, standing, case.load, seconds)
+            others = watch.others(found["tool_waited_ns"] / 1e9)
         if best is None or others < best[1]:
             best = found, others
         if others <= QUIET:

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from .cpu import used_ns
+from .cpu import times
 
 PATIENCE_S = 15.0
 """How long after its window a load waits for what is under way."""
@@ -38,11 +38,11 @@ class Window:
     def begin(self) -> None:
         """Warm enough."""
         self.latencies.clear()
-        self._began = (time.perf_counter(), self.done, used_ns(self.pids))
+        self._began = (time.perf_counter(), self.done, times(self.pids).ran)
 
     def end(self) -> None:
         """Enough."""
-        self._ended = (time.perf_counter(), self.done, used_ns(self.pids))
+        self._ended = (time.perf_counter(), self.done, times(self.pids).ran)
         self.over = True
 
     async def pass_by(self) -> None:
