@@ -22,6 +22,8 @@ class Hub:
         self.connections = 0
         self.bodies = []
         self.heads = []
+        self.answered = threading.Event()
+        """The first request was."""
         self._answers = iter(answers)
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}/hub/api/report"
@@ -51,6 +53,7 @@ class Hub:
         if answer is None:
             return False
         connection.sendall(answer)
+        self.answered.set()
         return b"close" not in answer and b"HTTP/1.0" not in answer
 
     def close(self):
@@ -88,9 +91,23 @@ def heard(pipe):
 
 
 def report(hub, pipe):
+    """The whole way: the notice, and when that was answered, the report."""
     reporter = Reporter(hub.url, None, "secret", pipe)
+    thread = threading.Thread(target=reporter.run)
+    thread.start()
+    assert hub.answered.wait(5)
     assert reporter.listening(4711)
-    reporter.run()
+    thread.join(10)
+    assert not thread.is_alive()
+
+
+def test_a_port_that_is_there_at_once_needs_no_notice(pipe, heard):
+    with hub_answering(NO_CONTENT) as hub:
+        reporter = Reporter(hub.url, None, "secret", pipe)
+        assert reporter.listening(4711)
+        reporter.run()
+    assert hub.bodies == [{"secret": "secret", "port": 4711}]
+    assert heard() == ["listening 4711", "taken"]
 
 
 def test_notice_and_report_take_one_connection(pipe, heard):
@@ -131,7 +148,9 @@ def test_the_launcher_hears_of_a_failure_at_once_and_of_the_success_later(pipe, 
     unavailable = b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n\r\n"
     with hub_answering(unavailable, unavailable, NO_CONTENT) as hub:
         report(hub, pipe)
-    assert heard() == ["listening 4711", "failed", "failed", "taken"]
+    lines = heard()
+    assert sorted(lines) == ["failed", "failed", "listening 4711", "taken"]
+    assert lines[-2:] == ["failed", "taken"]
 
 
 def test_a_refusal_is_said_and_not_repeated(pipe, heard, capsys):
