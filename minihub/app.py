@@ -7,6 +7,7 @@ import contextlib
 import logging
 import signal
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 from aiohttp import web
 
@@ -20,9 +21,11 @@ from minihub.errors import ConfigError, SchedulerError, StoreError
 from minihub.helper.client import HelperClient
 from minihub.launching import Preparer, build_report_url
 from minihub.memory import end_start, tidy_now_and_then
-from minihub.proxy.forward import RUNNER_OPTIONS, ReverseProxy
+from minihub.proxy.access_log import AccessLog
+from minihub.proxy.front import FrontDoor, make_rules
+from minihub.proxy.hub_app import RUNNER_OPTIONS, HubApp
+from minihub.proxy.pool import Pools
 from minihub.proxy.prober import Prober
-from minihub.proxy.upstream import Upstreams
 from minihub.schedulers.base import Scheduler, parse_port
 from minihub.servers.jobscript import default_path, verify_proof
 from minihub.servers.lifecycle import Clocks
@@ -37,7 +40,6 @@ from minihub.tls import load_front_tls
 from minihub.transports.base import Transport
 from minihub.web.app import build_app
 from minihub.web.deps import Deps
-from minihub.web.door import Door
 from minihub.web.urls import Urls
 
 log = logging.getLogger(__name__)
@@ -112,9 +114,8 @@ class _Hub:
         self._scheduler = scheduler
         self._entrance = entrance
         self._tls = load_front_tls(settings, ground.state_dir, clock)
-        self._upstreams = Upstreams(keeper, transport)
-        door = Door()
-        prober = Prober(self._upstreams, base_path=settings.hub.base_path, verify_proof=verify_proof)
+        self._pools = Pools(keeper, make_rules(settings, asyncio.get_running_loop()), transport)
+        prober = Prober(self._pools, base_path=settings.hub.base_path, verify_proof=verify_proof)
         self._supervisor = Supervisor(
             Registry(),
             store.attempts,
@@ -122,7 +123,7 @@ class _Hub:
             prober,
             clock,
             _supervisor_settings(settings),
-            lambda user: _close_user(door, user),
+            self._close_user,
         )
         self._listing = ListingLoop(
             self._supervisor,
@@ -145,16 +146,23 @@ class _Hub:
             clock,
             self._preparer.prepare,
         )
-        door.proxy = ReverseProxy(
+        self._access = AccessLog(Path(path), clock) if (path := settings.proxy.access_log) else None
+        self._door = FrontDoor(
             servers=self._manager,
             identity=entrance.identity,
             settings=settings,
-            upstreams=self._upstreams,
-            pages=door,
-            do_logout=door.log_out,
+            pools=self._pools,
+            keeper=keeper,
+            access=self._access,
         )
-        entrance.on_revoked(lambda _user, key: _close_login(door, key))
-        self._app = build_app(_build_deps(ground, clock, store, self._manager, entrance), door)
+        entrance.on_revoked(lambda _user, key: self._close_login(key))
+        self._app = build_app(_build_deps(ground, clock, store, self._manager, entrance))
+
+    def _close_user(self, user: str) -> None:
+        self._door.close_user(user)
+
+    def _close_login(self, key: str) -> None:
+        self._door.close_login(key)
 
     async def start(self, stack: contextlib.AsyncExitStack) -> str:
         """Adopt what is there, listen, begin to look; returns the URL."""
@@ -163,7 +171,8 @@ class _Hub:
         runner = web.AppRunner(self._app, shutdown_timeout=_SHUTDOWN_S, **RUNNER_OPTIONS)
         await runner.setup()
         stack.push_async_callback(runner.cleanup)
-        port = await self._listen(runner)
+        port = await self._listen(HubApp(runner))
+        stack.push_async_callback(self._door.close, _SHUTDOWN_S)
         local = self._scheduler.name == "local"
         self._preparer.report_url = build_report_url(
             self._settings, port, tls=self._tls is not None, local=local
@@ -184,21 +193,21 @@ class _Hub:
             log.warning("the scheduler does not answer at start: %s", error)
         await self._listing.run()
 
-    async def _listen(self, runner: web.AppRunner) -> int:
+    async def _listen(self, pages: HubApp) -> int:
         hub = self._settings.hub
-        context = self._tls.context if self._tls else None
         try:
-            await web.TCPSite(runner, hub.host, hub.port, ssl_context=context, backlog=1024).start()
+            return await self._door.listen(
+                pages, hub.host, hub.port, self._tls.context if self._tls else None
+            )
         except OSError as error:
             raise ConfigError(f"cannot listen on {hub.host}:{hub.port}: {error.strerror}") from error
-        port = runner.addresses[0][1]
-        assert isinstance(port, int)
-        return port
 
     async def close(self) -> None:
         """Stop the work; touches no job."""
         await self._supervisor.close()
-        await self._upstreams.close()
+        await self._pools.close()
+        if self._access is not None:
+            self._access.close()
 
 
 def _build_deps(ground: Ground, clock: Clock, store: Store, manager: Manager, entrance: Entrance) -> Deps:
@@ -247,13 +256,3 @@ def _listing_settings(settings: Settings, scheduler: Scheduler) -> ListingSettin
     if scheduler.name == "local":
         return ListingSettings(settings.local.listing_s, settings.local.listing_s * 5)
     return ListingSettings(settings.slurm.listing_waiting_s, settings.slurm.listing_quiet_s)
-
-
-def _close_user(door: Door, user: str) -> None:
-    if door.proxy is not None:
-        door.proxy.close_user(user)
-
-
-def _close_login(door: Door, key: str) -> None:
-    if door.proxy is not None:
-        door.proxy.close_login(key)

@@ -166,7 +166,7 @@ def _run(main_work: Coroutine[Any, Any, None], settings: Settings) -> None:
 
 
 def _load(options: argparse.Namespace) -> Settings:
-    from minihub.config import load_settings  # noqa: PLC0415
+    from minihub.settings_file import load_settings  # noqa: PLC0415
 
     return load_settings(options.config)
 

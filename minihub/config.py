@@ -1,25 +1,19 @@
-"""TOML file + environment -> one typed `Settings`. Touches files and the environment, nothing else.
+"""All settings as one typed `Settings`. Pure; `settings_file` reads them.
 
 Every key has a default, a unit in its name where one is needed, and a description that `minihub config --reference`
 prints. An unknown key or a bad value is a ConfigError that names the key and suggests the right one.
-Environment: MINIHUB_SECTION__KEY (MINIHUB_HUB__PORT=9000) overrides the file; lists and booleans are TOML text.
 """
 
 from __future__ import annotations
 
 import difflib
-import os
-import tomllib
 from collections.abc import Mapping
 from ipaddress import ip_network
-from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from minihub.errors import ConfigError
-
-ENVIRONMENT_PREFIX = "MINIHUB_"
 
 Seconds = Annotated[float, Field(gt=0)]
 
@@ -108,6 +102,27 @@ class TlsSettings(Section):
     self_signed: bool = Field(
         default=False, description="Make a certificate on first start, for trying it out."
     )
+
+
+class ProxySettings(Section):
+    """The front door: how long it waits for browsers, and how many it lets in."""
+
+    head_timeout_s: Seconds = Field(10, description="A request's head must be complete after this long.")
+    idle_timeout_s: Seconds = Field(
+        75, description="A connection without a request is closed after this long."
+    )
+    body_timeout_s: Seconds = Field(
+        60,
+        description="A browser that neither sends nor reads for so long is given up. A silent server never is.",
+    )
+    dial_timeout_s: Seconds = Field(10, description="A connection to a user's server must be made by then.")
+    max_connections: int = Field(10_000, ge=1, description="Connections from browsers; more are refused.")
+    max_connections_per_address: int = Field(
+        1_500,
+        ge=1,
+        description="The same for one address (a class has about 15 each), trusted proxies apart.",
+    )
+    access_log: str = Field("", description="File for one JSON line per request; empty: none is written.")
 
 
 class AuthSettings(Section):
@@ -335,6 +350,7 @@ class Settings(Section):
 
     hub: HubSettings = Field(HubSettings(), description="The hub itself.")
     tls: TlsSettings = Field(TlsSettings(), description="TLS in front.")
+    proxy: ProxySettings = Field(ProxySettings(), description="The front door.")
     auth: AuthSettings = Field(AuthSettings(), description="Logins.")
     servers: ServersSettings = Field(ServersSettings(), description="Users' servers.")
     options: OptionsSettings = Field(OptionsSettings(), description="The options form.")
@@ -350,32 +366,6 @@ class Settings(Section):
             msg = "hub.host: listening beyond loopback needs tls.cert_file, tls.self_signed or hub.trusted_proxies"
             raise ValueError(msg)
         return self
-
-
-def settings_paths() -> list[Path]:
-    """Where a settings file is looked for, first hit wins."""
-    config_home = Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config")
-    return [Path("minihub.toml"), config_home / "minihub" / "minihub.toml", Path("/etc/minihub/minihub.toml")]
-
-
-def load_settings(path: Path | None = None, environ: Mapping[str, str] | None = None) -> Settings:
-    """Read the settings file (or the first one found, or none) and the environment.
-
-    Raises:
-        ConfigError: Unreadable file, no TOML, unknown key, bad value; with the file and key named.
-    """
-    found = path or next((p for p in settings_paths() if p.is_file()), None)
-    raw: dict[str, Any] = {}
-    if found is not None:
-        try:
-            raw = tomllib.loads(found.read_text(encoding="utf-8"))
-        except OSError as error:
-            raise ConfigError(f"{found}: cannot be read: {error.strerror}") from error
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-            raise ConfigError(f"{found}: not valid TOML: {error}") from error
-    return parse_settings(
-        _with_environment(raw, os.environ if environ is None else environ), str(found or "settings")
-    )
 
 
 def parse_settings(raw: Mapping[str, Any], source: str = "settings") -> Settings:
@@ -409,23 +399,3 @@ def _keys_beside(loc: tuple[Any, ...]) -> list[str]:
         assert isinstance(annotation, type)
         model = annotation
     return list(model.model_fields)
-
-
-def _with_environment(raw: Mapping[str, Any], environ: Mapping[str, str]) -> dict[str, Any]:
-    merged: dict[str, Any] = {k: dict(v) if isinstance(v, Mapping) else v for k, v in raw.items()}
-    for name, text in environ.items():
-        if not name.startswith(ENVIRONMENT_PREFIX) or "__" not in name:
-            continue
-        *tables, key = name.removeprefix(ENVIRONMENT_PREFIX).lower().split("__")
-        table = merged
-        for part in tables:
-            table = table.setdefault(part, {})
-        table[key] = _toml_value(text)
-    return merged
-
-
-def _toml_value(text: str) -> Any:
-    try:
-        return tomllib.loads(f"v = {text}")["v"]
-    except tomllib.TOMLDecodeError:
-        return text

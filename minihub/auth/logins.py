@@ -52,6 +52,9 @@ class LoginSessions:
         self._clock = clock
         self._policy = policy
         self._cache: Lru[_Entry] = Lru(20_000)
+        # The same entries by cookie, believed only while they are in the cache: the front door asks on every request,
+        # and hashing would be the greater part of the answer.
+        self._by_cookie: Lru[_Entry] = Lru(5_000)
         # Keys that were revoked: a read that began before must not bring them back; nor a store that could not delete.
         self._revoked: Lru[bool] = Lru(20_000)
         # Keys that nobody has: a browser's old tabs keep asking with theirs.
@@ -77,13 +80,18 @@ class LoginSessions:
 
     def cached_login(self, cookie: str) -> Principal | None:
         """Who sends `cookie`, if that is known without I/O; None means: ask `login`. Counts as use."""
-        if not _COOKIE.fullmatch(cookie):
+        entry = self._by_cookie.get(cookie)
+        if entry is None or self._cache.get(entry.principal.key) is not entry:
+            if not _COOKIE.fullmatch(cookie):
+                return None
+            entry = self._cache.get(_hash(cookie))
+            if entry is None:
+                self._by_cookie.pop(cookie)
+                return None
+            self._by_cookie.put(cookie, entry)
+        if self._clock.wall() - entry.checked_at >= RECHECK_S:
             return None
-        key = _hash(cookie)
-        entry = self._cache.get(key)
-        if entry is None or self._clock.wall() - entry.checked_at >= RECHECK_S:
-            return None
-        return self._use(key, entry)
+        return self._use(entry.principal.key, entry)
 
     async def login(self, cookie: str) -> Principal | None:
         """Who sends `cookie`; None if it is unknown, expired or revoked, or its user is not admitted now. Counts as use.

@@ -14,6 +14,15 @@ from minihub.config import HubSettings
 
 Pairs = Sequence[tuple[str, str]]
 """Header fields as sent."""
+
+
+class Fields(tuple[tuple[str, str], ...]):  # noqa: SLOT001 - tuples can have no slots but empty ones
+    """Header fields as sent, which also finds them by name: the front door asks for many of each request."""
+
+    by_name: dict[str, list[str]]
+    """Values by name in lower case."""
+
+
 Networks = tuple[IPv4Network | IPv6Network, ...]
 
 
@@ -31,12 +40,15 @@ class Client:
 
 def values(pairs: Pairs, name: str) -> list[str]:
     """All values of the field `name` (lower case)."""
+    if isinstance(pairs, Fields):
+        return pairs.by_name.get(name, [])
     return [value for key, value in pairs if key.lower() == name]
 
 
 def first(pairs: Pairs, name: str) -> str:
     """The first value of the field `name` (lower case), "" if there is none."""
-    return next((value for key, value in pairs if key.lower() == name), "")
+    found = values(pairs, name)
+    return found[0] if found else ""
 
 
 def parse_networks(texts: Iterable[str]) -> Networks:
@@ -75,7 +87,7 @@ def resolve_client(pairs: Pairs, peer: str, scheme: str, trusted: Networks) -> C
     Of several X-Forwarded-For addresses the last one that is no trusted proxy counts: those before it are hearsay.
     """
     host = first(pairs, "host")
-    if not _is_trusted(peer, trusted):
+    if not trusted or not _is_trusted(peer, trusted):
         return Client(peer, scheme, host)
     hops = [
         hop.strip() for value in values(pairs, "x-forwarded-for") for hop in value.split(",") if hop.strip()
@@ -89,6 +101,11 @@ def resolve_client(pairs: Pairs, peer: str, scheme: str, trusted: Networks) -> C
         said if said in ("http", "https") else scheme,
         _last_item(pairs, "x-forwarded-host") or host,
     )
+
+
+def is_trusted_proxy(address: str, hub: HubSettings) -> bool:
+    """Whether `address` is that of a front proxy which the settings name."""
+    return _is_trusted(address, _networks(hub.trusted_proxies))
 
 
 def _is_trusted(address: str, trusted: Networks) -> bool:

@@ -12,8 +12,10 @@ from minihub.checks.bench import Bench
 from minihub.checks.model import CheckFailed, Found
 from minihub.checks.trial import Trial
 from minihub.errors import UpstreamError, UpstreamUnsafe
+from minihub.proxy.front import make_rules
+from minihub.proxy.pool import Pool, Pools
 from minihub.proxy.prober import Prober
-from minihub.proxy.upstream import Upstream, Upstreams
+from minihub.proxy.question import get
 from minihub.servers.jobscript import INTERFACES, default_path, verify_proof
 from minihub.servers.model import Route, server_path
 
@@ -33,8 +35,8 @@ class Onward:
 
     bench: Bench
     trial: Trial | None = None
-    upstreams: Upstreams | None = None
-    upstream: Upstream | None = field(default=None, repr=False)
+    pools: Pools | None = None
+    pool: Pool | None = field(default=None, repr=False)
 
     async def job(self) -> Found:
         """A job like that of a user's start is taken and runs."""
@@ -138,20 +140,19 @@ class Onward:
             raise CheckFailed("where the server listens is not known", "Look at the hops before.")
         via_ssh = bench.settings.servers.via == "ssh" and endpoint.host is not None
         route = Route(bench.user, trial.tag, endpoint, trial.prepared.secrets, via_ssh)
-        self.upstreams = Upstreams(bench.keeper, bench.transport)
-        bench.stack.push_async_callback(self.upstreams.close)
+        rules = make_rules(bench.settings, asyncio.get_running_loop())
+        self.pools = Pools(bench.keeper, rules, bench.transport)
+        bench.stack.push_async_callback(self.pools.close)
         took_s = await self._prove(route)
-        self.upstream = self.upstreams.get(route)
+        self.pool = self.pools.get(route)
         where = endpoint.path or f"{endpoint.host}:{endpoint.port}"
         kind = "mutual TLS" if route.uses_tls else "a unix socket of the user's" if endpoint.path else "plain"
         through = " through the login node" if via_ssh else ""
         return Found(f"{where}{through}, {kind}: answers, and to nobody without the token ({took_s:.2f} s)")
 
     async def _prove(self, route: Route) -> float:
-        assert self.upstreams is not None
-        prober = Prober(
-            self.upstreams, base_path=self.bench.settings.hub.base_path, verify_proof=verify_proof
-        )
+        assert self.pools is not None
+        prober = Prober(self.pools, base_path=self.bench.settings.hub.base_path, verify_proof=verify_proof)
         began = self.bench.clock.monotonic()
         while True:
             asked = self.bench.clock.monotonic()
@@ -171,15 +172,15 @@ class Onward:
 
     async def pages(self) -> Found:
         """Which user interfaces this Jupyter has."""
-        assert self.upstream is not None
+        assert self.pool is not None
         base = server_path(self.bench.settings.hub.base_path, self.bench.user)
         token = self._trial().prepared.secrets.token
-        status, body = await _get(self.upstream, f"{base}api", token)
+        status, body = await get(self.pool, f"{base}api", timeout_s=REACH_S, token=token)
         version = re.search(rb'"version":\s*"([^"]+)"', body)
         there: list[str] = []
         missing: list[str] = []
         for interface in INTERFACES:
-            status, _ = await _get(self.upstream, base + default_path(interface), token)
+            status, _ = await get(self.pool, base + default_path(interface), timeout_s=REACH_S, token=token)
             (there if status == 200 else missing).append(interface)
         offered = set(self.bench.settings.options.interface.choices or INTERFACES)
         if not there:
@@ -227,18 +228,3 @@ def _cure_reach(route: Route) -> str:
         "Open TCP from the hub's machine to the nodes' unprivileged ports (firewalls, routes), or set\n"
         "servers.via = 'ssh' to go through the login node."
     )
-
-
-async def _get(upstream: Upstream, target: str, token: str) -> tuple[int, bytes]:
-    headers = [("Host", "localhost"), ("Accept", "*/*"), ("Authorization", f"token {token}")]
-    async with asyncio.timeout(REACH_S):
-        answer = await upstream.request("GET", target, headers)
-        try:
-            body = b""
-            async for chunk in upstream.read(answer):
-                body += chunk
-                if len(body) > 2**20:
-                    break
-        finally:
-            answer.close()
-    return answer.status, body

@@ -20,10 +20,11 @@ from minihub.checks.model import Found, Hop, Result, exit_status, run_hops
 from minihub.checks.onward import Onward
 from minihub.checks.printing import format_result, format_summary
 from minihub.clock import SystemClock
-from minihub.config import Settings, load_settings, settings_paths
+from minihub.config import Settings
 from minihub.errors import HubError
 from minihub.helper.client import HelperClient
 from minihub.helper.parent import HelperHandle
+from minihub.settings_file import load_settings, settings_paths
 from minihub.tasks import TaskKeeper
 
 RUNTIME_NAME = "check"

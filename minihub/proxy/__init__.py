@@ -1,15 +1,20 @@
-"""Browser <-> the user's Jupyter: everything under /user/NAME/.
+"""The front door: one listening socket for all that browsers send, and the ways from there.
 
-Who calls in: the aiohttp application mounts `ReverseProxy` by `attach`; whoever stops a server or ends a login calls
-`close_user` / `close_login`; the supervisor asks `Prober.verify` before it calls a server READY.
-What goes out: connections to the user's Jupyter, and questions to `Servers.route` and `Identity`, on every request.
+    browser --TCP/TLS--> client --+--> upstream (of a pool) --TCP/TLS/unix/ssh--> the user's Jupyter   /user/NAME/...
+                                  +--> upstream ==memory pair==> the hub's aiohttp application         everything else
 
-    request head -> gate (who may, and where to) -> headers (what goes on) -> forward, websocket -> upstream
+Who calls in: the composition has `front` listen; whoever stops a server or ends a login calls `close_user` /
+`close_login`; the supervisor asks `prober` before it calls a server READY.
+What goes out: connections to the users' Jupyter, and questions to `Servers.route` and `Identity`, on every request.
 
-`gate` and `headers` are pure and know no aiohttp: they are the seam. Another front door (one that reads heads by
-itself) keeps both, and `upstream.dial`, and replaces only `forward` and `websocket`.
+    bytes -> wire, framing -> client -> front -> gate (who may, and where to) -> headers (what goes on)
+          -> pool, dialing -> upstream -> wire, framing -> headers -> client -> bytes
 
-What never happens here: no page is drawn (the `Pages` given to us does that), no server is started or stopped, no
-byte goes upstream before `gate` has said Forward, no token is logged, and the hub's own cookies and the client's
-Authorization never reach a user's server.
+`wire`, `framing`, `gate` and `headers` are pure: all that is decided about bytes and rights is decided there. `client`
+and `upstream` move bytes; after 101 a `tunnel` does, without looking at them. One exchange at a time passes on a
+connection, and what passes was verified to end where it says it ends. What the door does not forward, the hub's own
+pages answer (`turned_away`), so no page is drawn here.
+
+What never happens here: no server is started or stopped, no byte goes upstream before `gate` has said Forward, no
+token is logged, and the hub's own cookies and the client's Authorization never reach a user's server.
 """

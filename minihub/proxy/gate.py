@@ -15,6 +15,7 @@ the caller finds out who that is, and `decide` says what happens. Nothing else d
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from urllib.parse import unquote, unquote_plus
 
 from minihub.auth.model import Principal
@@ -22,8 +23,11 @@ from minihub.auth.origin import SAFE_METHODS, is_click, is_same_origin
 from minihub.auth.request import Client, Pairs, first, read_tokens
 from minihub.auth.scopes import allows
 from minihub.proxy.headers import read_cookies
+from minihub.proxy.wire import HeaderBlock
 from minihub.servers.model import Attempt, Route, State, server_path
 
+MAX_USER = 256
+"""Characters of a name in a path; Unix names are shorter even when every character is encoded."""
 REFUSED_METHODS = frozenset({"TRACE", "TRACK", "CONNECT"})
 
 
@@ -54,14 +58,11 @@ class Knock:
     cookies: tuple[str, ...]
     """Values of the login cookie; more than one if somebody planted another."""
     tokens: tuple[str, ...]
+    target: str
+    """Path and query as they go on and as they may be shown or logged: without the token."""
     is_navigation: bool
     """A person looks at the answer: give a page, not JSON."""
     is_websocket: bool
-
-    @property
-    def target(self) -> str:
-        """Path and query as they go on and as they may be shown or logged: without the token."""
-        return f"{self.path}?{self.query}" if self.query else self.path
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +125,40 @@ class NotOwner:
     principal: Principal
 
 
+@dataclass(frozen=True, slots=True)
+class Pass:
+    """A `Forward` that also holds for other targets below the same prefix, as long as the header fields are the same.
+
+    Not for ever: whether the login is still good and where the server is, is asked for each request.
+    """
+
+    header: HeaderBlock
+    user: str
+    prefix: str
+    cookie: str
+    """The login cookie that was good."""
+    unsafe: bool
+    """Whether it holds for methods that change something: then the origin was checked."""
+    fields: bytes
+    """The header fields as they go on."""
+
+    def covers(self, header: HeaderBlock, method: str, target: str) -> bool:
+        """Whether `read` and `decide` would say the same of this request, its login being good.
+
+        In doubt False: then they are asked.
+        """
+        return (
+            header is self.header
+            and (self.unsafe or method in SAFE_METHODS)
+            and method not in REFUSED_METHODS
+            and target.startswith(self.prefix)
+            and "token" not in target
+            and "%" not in target
+            and "\\" not in target
+            and not target.startswith("logout", len(self.prefix))
+        )
+
+
 Decision = Forward | Refuse | ToLogin | Logout | ConfirmLogout | NotRunning | NotOwner
 
 
@@ -140,26 +175,37 @@ def read(head: Head, *, base_path: str, login_cookie: str) -> Knock | ToSlash | 
     if not path.startswith(start) or not _is_clean(head.target):
         return Refuse(400, "bad_path")
     segment, slash, _ = path[len(start) :].partition("/")
-    user = unquote(segment)
-    prefix = server_path(base_path, user)
-    if not user.isprintable() or user in ("", ".", "..") or "/" in user or prefix != f"{start}{segment}/":
+    user = _read_user(segment)
+    if user is None:
         return Refuse(400, "bad_path")
-    query, query_tokens = strip_tokens(query)
+    kept, query_tokens = strip_tokens(query)
     if not slash:
-        return ToSlash(f"{path}/?{query}" if query else f"{path}/")
+        return ToSlash(_join(f"{path}/", kept))
     upgrade = first(head.pairs, "upgrade").lower()
-    is_websocket = "websocket" in (item.strip() for item in upgrade.split(","))
+    is_websocket = bool(upgrade) and "websocket" in [item.strip() for item in upgrade.split(",")]
     return Knock(
         head=head,
         user=user,
-        prefix=prefix,
+        prefix=f"{start}{segment}/",
         path=path,
-        query=query,
+        query=kept,
         cookies=tuple(read_cookies(head.pairs, login_cookie)),
         tokens=(*read_tokens(head.pairs), *query_tokens),
+        target=head.target if kept == query else _join(path, kept),
         is_navigation=not is_websocket and _is_navigation(head, path),
         is_websocket=is_websocket,
     )
+
+
+@lru_cache(maxsize=1024)
+def _read_user(segment: str) -> str | None:
+    """Whose name `segment` of a path is; None if it is not the one canonical form of a name."""
+    if len(segment) > MAX_USER:
+        return None
+    user = unquote(segment)
+    if not user.isprintable() or user in ("", ".", "..") or "/" in user:
+        return None
+    return user if server_path("/", user) == f"/user/{segment}/" else None
 
 
 def decide(  # noqa: PLR0911 - one return for each case
@@ -212,7 +258,7 @@ def not_running_status(attempt: Attempt | None) -> int:
 
 def strip_tokens(query: str) -> tuple[str, tuple[str, ...]]:
     """Take every `token` out of a query; the rest stays byte for byte."""
-    if "token" not in unquote(query):
+    if "token" not in query and ("%" not in query or "token" not in unquote(query)):
         return query, ()
     kept, tokens = [], []
     for item in query.split("&"):
@@ -222,6 +268,10 @@ def strip_tokens(query: str) -> tuple[str, tuple[str, ...]]:
         else:
             kept.append(item)
     return "&".join(kept), tuple(token for token in tokens if token)
+
+
+def _join(path: str, query: str) -> str:
+    return f"{path}?{query}" if query else path
 
 
 def _is_navigation(head: Head, path: str) -> bool:
@@ -235,5 +285,6 @@ def _is_navigation(head: Head, path: str) -> bool:
 
 def _is_clean(target: str) -> bool:
     """Visible ASCII without what browsers and servers read in different ways."""
-    path = target.partition("?")[0]
-    return all("!" <= char <= "~" and char != "#" for char in target) and "\\" not in path
+    if not (target.isascii() and target.isprintable()) or " " in target or "#" in target:
+        return False
+    return "\\" not in target or "\\" not in target.partition("?")[0]

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import secrets
 from collections.abc import Callable
 
 from minihub.errors import UpstreamError, UpstreamUnsafe
-from minihub.proxy.upstream import Upstream, Upstreams
+from minihub.proxy.pool import Pool, Pools
+from minihub.proxy.question import get
 from minihub.servers.model import Route, server_path
 
 log = logging.getLogger(__name__)
 
 ANSWER_TIMEOUT_S = 10.0
-MAX_ANSWER = 64 * 1024
 
 VerifyProof = Callable[[str, str, str], bool]
 """(the attempt's report secret, nonce, answer) -> whether the answer proves that the launcher knows the secret."""
@@ -23,11 +22,11 @@ VerifyProof = Callable[[str, str, str], bool]
 class Prober:
     """Asks three short questions on one connection, none of them with the token.
 
-    That connection then waits in the same `Upstreams` for the user's first request.
+    That connection then waits in the same `Pools` for the user's first request.
     """
 
-    def __init__(self, upstreams: Upstreams, *, base_path: str, verify_proof: VerifyProof) -> None:
-        self._upstreams = upstreams
+    def __init__(self, pools: Pools, *, base_path: str, verify_proof: VerifyProof) -> None:
+        self._pools = pools
         self._base_path = base_path
         self._verify_proof = verify_proof
 
@@ -38,52 +37,38 @@ class Prober:
             UpstreamUnsafe: Something answers, but it is not that, and asking again will not change it.
             UpstreamError: Not there yet: ask again.
         """
-        upstream = self._upstreams.get(route)
+        pool = self._pools.get(route)
         try:
-            await self._verify(upstream, route)
+            await self._verify(pool, route)
         except UpstreamError:
-            self._upstreams.drop(route.user)
+            self._pools.drop(route.user)
             raise
 
-    async def _verify(self, upstream: Upstream, route: Route) -> None:
+    async def _verify(self, pool: Pool, route: Route) -> None:
         base = server_path(self._base_path, route.user)
         if route.endpoint.path is None and not route.uses_tls:
             nonce = secrets.token_hex(32)
-            status, body = await _get(upstream, f"{base}minihub-proof?nonce={nonce}")
+            status, body = await _get(pool, f"{base}minihub-proof?nonce={nonce}")
             if status != 200:
                 raise _not_yet("the proof", status)
             if not self._verify_proof(route.secrets.report, nonce, body.decode("ascii", "ignore").strip()):
                 raise _unsafe("what listens on the reported port does not know this attempt's secret")
-        status, _ = await _get(upstream, f"{base}api")
+        status, _ = await _get(pool, f"{base}api")
         if status != 200:
             raise _not_yet("api", status)
-        status, _ = await _get(upstream, f"{base}api/contents?content=0")
+        status, _ = await _get(pool, f"{base}api/contents?content=0")
         if 200 <= status < 300:
             raise _unsafe("it lets in everybody, without a token")
         if status != 403:
             raise _not_yet("api/contents without a token", status)
 
 
-async def _get(upstream: Upstream, target: str) -> tuple[int, bytes]:
+async def _get(pool: Pool, target: str) -> tuple[int, bytes]:
     """Ask without a token; a redirection is no answer of Jupyter's to these questions."""
-    try:
-        async with asyncio.timeout(ANSWER_TIMEOUT_S):
-            answer = await upstream.request("GET", target, [("Host", "localhost"), ("Accept", "*/*")])
-            try:
-                body = b""
-                async for chunk in upstream.read(answer):
-                    body += chunk
-                    if len(body) > MAX_ANSWER:
-                        raise _unsafe(f"{target.partition('?')[0]}: the answer is too long for Jupyter's")
-            finally:
-                answer.close()
-    except TimeoutError as error:
-        raise UpstreamError(
-            None, f"{target.partition('?')[0]}: no answer in {ANSWER_TIMEOUT_S:g} s"
-        ) from error
-    if 300 <= answer.status < 400:
+    status, body = await get(pool, target, timeout_s=ANSWER_TIMEOUT_S)
+    if 300 <= status < 400:
         raise _unsafe(f"{target.partition('?')[0]} is redirected")
-    return answer.status, body
+    return status, body
 
 
 def _unsafe(detail: str) -> UpstreamUnsafe:

@@ -1,328 +1,301 @@
-"""Connections to a user's Jupyter: TCP, mutual TLS, a unix socket, or either through ssh. The edge to aiohttp's client.
+"""One connection to where requests are answered: a user's Jupyter, or the hub's own application. One exchange at a time.
 
-One `Upstream` per route, made on first use. Each connection is proven before a byte is sent on it: by the one
-certificate this attempt's server has, or by the uid that owns the unix socket. (Plain TCP proves nothing by itself:
-that is the prober's challenge.)
+Frames what comes back and hands it to whoever asked. Knows nothing of browsers, routes or rights.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import socket
-import ssl
-import struct
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, Protocol, TypeVar
+import math
+from collections.abc import Callable
+from enum import Enum
+from typing import Final, Protocol, cast
 
-import aiohttp
-from aiohttp.client_proto import ResponseHandler
-from multidict import CIMultiDict
-from yarl import URL
+from minihub.proxy.framing import BadMessage, Body, UntilCloseBody, start_body
+from minihub.proxy.valve import PEER_FULL, Valve
+from minihub.proxy.wire import ResponseHead, find_head_end, parse_response
 
-from minihub.auth.request import Pairs
-from minihub.errors import HubError, TransportError, UpstreamError, UpstreamUnsafe
-from minihub.servers.identity import client_context
-from minihub.servers.model import Route
-from minihub.tasks import TaskKeeper
-
-CONNECT_TIMEOUT_S = 10.0
-KEEP_ALIVE_S = 30.0
-WEBSOCKET_CLOSE_S = 2.0
-READ_BUFFER = 256 * 1024
-MAX_FIELD = 64 * 1024
-
-_P = TypeVar("_P", bound=asyncio.BaseProtocol)
-
-_UNREACHABLE = "Your server cannot be reached right now."
-_WRONG_SERVER = "What answers in your server's place is not your server."
-
-_UCRED = struct.Struct("3i")
+WATER_MARK: Final = 256 * 1024
+"""Bytes that may wait to be written before the other side is not read any more."""
 
 
-class Forwarder(Protocol):
-    """The part of `Transport` that opens local unix sockets whose connections end at a node's port."""
+class Lost(Enum):
+    """How an exchange failed."""
 
-    async def open_forward(self, user: str, host: str, port: int) -> Path:
-        """Return the socket's path; again is no second one."""
+    STALE = "the connection was closed before it was used again"
+    UNANSWERED = "the connection was closed without an answer"
+    MALFORMED = "the answer is not HTTP"
+    TORN = "the answer broke off"
+
+
+class Asker(Protocol):
+    """Who sent the request and gets the answer; called from within `Upstream.data_received`."""
+
+    valve: Valve
+    """Of the asker's own connection."""
+
+    @property
+    def has_sent_all(self) -> bool:
+        """Whether the whole request has been handed to the upstream."""
         ...
 
-    async def close_forward(self, user: str, host: str, port: int) -> None:
-        """Close it; nothing happens if it is gone already."""
+    def answer_interim(self, head: bytes) -> None:
+        """A 1xx answer (RFC 9110 section 15.2); the real one is still to come."""
+        ...
+
+    def answer_head(self, response: ResponseHead, head: bytes, data: bytes) -> None:
+        """The head, but for Connection and the empty line, and the beginning of the body."""
+        ...
+
+    def answer_data(self, data: bytes) -> None:
+        """More of the body, framed as it goes on."""
+        ...
+
+    def answer_over(self) -> None:
+        """The answer is complete; the upstream is no more the asker's."""
+        ...
+
+    def answer_switch(self, head: bytes, rest: bytes) -> None:
+        """101: the connection is the asker's now, to be taken with `Upstream.transport`."""
+        ...
+
+    def answer_lost(self, how: Lost, detail: str) -> None:
+        """There will be no (further) answer; the upstream is no more the asker's."""
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class HandshakeRefused:
-    """Jupyter answered a websocket request with something else than 101."""
+class Owner(Protocol):
+    """Whose connection it is: the pool of a route, or who keeps the one to the hub's pages."""
 
-    status: int
-    pairs: Pairs
+    def build_head(self, response: ResponseHead, *, unchunked: bool) -> bytes:
+        """Status line and header fields that go on; Connection and the empty line are the asker's."""
+        ...
 
+    def released(self, upstream: Upstream) -> None:
+        """The connection is free for another exchange."""
+        ...
 
-class Upstream:
-    """All connections to the server of one route."""
-
-    def __init__(self, route: Route, forwarder: Forwarder | None = None) -> None:
-        self.route = route
-        self._forwarder = forwarder
-        self._tls: ssl.SSLContext | None = None
-        self._forgets: asyncio.TimerHandle | None = None
-        self._client: aiohttp.ClientSession | None = None
-
-    async def dial(self, factory: Callable[[], _P]) -> _P:
-        """Connect, prove the other end, and hand the connection to a new protocol object.
-
-        Raises:
-            UpstreamError: Nobody answers.
-            UpstreamUnsafe: Somebody answers who is not this attempt's server.
-        """
-        with _edge():
-            context = self._context() if self.route.uses_tls else None
-            async with asyncio.timeout(CONNECT_TIMEOUT_S):
-                # From here on the loop's transport owns the socket, and closes it if the handshake fails.
-                return await self._take(await self._connect(), factory, context)
-
-    def _context(self) -> ssl.SSLContext:
-        """The TLS context; kept (25 kB, 1 ms to make) only while new connections come."""
-        if self._tls is None:
-            self._tls = client_context(self.route.secrets)
-        if self._forgets is not None:
-            self._forgets.cancel()
-        self._forgets = asyncio.get_running_loop().call_later(KEEP_ALIVE_S, self._forget)
-        return self._tls
-
-    def _forget(self) -> None:
-        self._tls = self._forgets = None
-
-    async def _connect(self) -> socket.socket:
-        endpoint = self.route.endpoint
-        if endpoint.path is not None:
-            connected = await _connect_unix(endpoint.path)
-            try:
-                _verify_owner(connected, endpoint.uid)
-            except BaseException:
-                connected.close()
-                raise
-            return connected
-        if endpoint.host is None or endpoint.port is None:
-            raise UpstreamError(_UNREACHABLE, "the endpoint has neither path nor port")
-        if self.route.via_ssh:
-            if self._forwarder is None:
-                raise UpstreamError(_UNREACHABLE, "the route goes through ssh, but there is no ssh")
-            path = await self._forwarder.open_forward(self.route.user, endpoint.host, endpoint.port)
-            return await _connect_unix(str(path))
-        return await _connect_tcp(endpoint.host, endpoint.port)
-
-    async def _take(
-        self, connected: socket.socket, factory: Callable[[], _P], context: ssl.SSLContext | None
-    ) -> _P:
-        loop = asyncio.get_running_loop()
-        tls: dict[str, Any] = {}
-        if context is not None:
-            tls = {"ssl": context, "server_hostname": "", "ssl_handshake_timeout": CONNECT_TIMEOUT_S}
-        unix = connected.family == socket.AF_UNIX
-        create = loop.create_unix_connection if unix else loop.create_connection
-        _, protocol = await create(factory, sock=connected, **tls)
-        return protocol
-
-    async def request(
-        self, method: str, target: str, pairs: Pairs, body: aiohttp.StreamReader | None = None
-    ) -> aiohttp.ClientResponse:
-        """Send a request and return the answer's head; its body is read with `read`.
-
-        Raises:
-            UpstreamError: No answer.
-        """
-        with _edge():
-            return await self._session().request(
-                method, _url(target), headers=CIMultiDict(pairs), data=body, allow_redirects=False
-            )
-
-    async def read(self, response: aiohttp.ClientResponse) -> AsyncIterator[bytes]:
-        """The answer's body as it comes.
-
-        Raises:
-            UpstreamError: It broke off.
-        """
-        chunks = response.content.iter_any()
-        while True:
-            with _edge():
-                chunk = await anext(chunks, b"")
-            if not chunk:
-                return
-            yield chunk
-
-    async def open_websocket(
-        self, target: str, pairs: Pairs, protocols: Sequence[str]
-    ) -> aiohttp.ClientWebSocketResponse | HandshakeRefused:
-        """Ask for a websocket.
-
-        Raises:
-            UpstreamError: No answer.
-        """
-        with _edge():
-            try:
-                return await self._session().ws_connect(
-                    _url(target),
-                    protocols=protocols,
-                    headers=CIMultiDict(pairs),
-                    timeout=aiohttp.ClientWSTimeout(ws_close=WEBSOCKET_CLOSE_S),
-                    autoclose=False,
-                    autoping=False,
-                    max_msg_size=0,
-                )
-            except aiohttp.WSServerHandshakeError as error:
-                return HandshakeRefused(error.status, tuple((error.headers or {}).items()))
-
-    async def close(self) -> None:
-        """End all connections, and the way through ssh."""
-        if self._forgets is not None:
-            self._forgets.cancel()
-        client, self._client = self._client, None
-        if client is not None:
-            await client.close()
-        host, port = self.route.endpoint.host, self.route.endpoint.port
-        if self.route.via_ssh and self._forwarder is not None and host is not None and port is not None:
-            await self._forwarder.close_forward(self.route.user, host, port)
-
-    def _session(self) -> aiohttp.ClientSession:
-        if self._client is None or self._client.closed:
-            self._client = aiohttp.ClientSession(
-                connector=_RouteConnector(self),
-                cookie_jar=aiohttp.DummyCookieJar(),
-                timeout=aiohttp.ClientTimeout(total=None),
-                skip_auto_headers=("User-Agent", "Accept", "Accept-Encoding", "Content-Type"),
-                auto_decompress=False,
-                read_bufsize=READ_BUFFER,
-                max_line_size=MAX_FIELD,
-                max_field_size=MAX_FIELD,
-                max_headers=1000,
-            )
-        return self._client
+    def lost(self, upstream: Upstream) -> None:
+        """The connection is gone."""
+        ...
 
 
-class Upstreams:
-    """The open upstreams, by user: a new attempt's route replaces the old one's connections."""
+class Upstream(asyncio.Protocol):
+    """One connection, and the exchange on it."""
 
-    def __init__(self, keeper: TaskKeeper, forwarder: Forwarder | None = None) -> None:
-        self._keeper = keeper
-        self._forwarder = forwarder
-        self._by_user: dict[str, Upstream] = {}
-
-    def get(self, route: Route) -> Upstream:
-        """The upstream of `route`; the one made by the prober, if it verified this very route."""
-        known = self._by_user.get(route.user)
-        if known is not None and _is_same(known.route, route):
-            return known
-        self.drop(route.user)
-        made = self._by_user[route.user] = Upstream(route, self._forwarder)
-        return made
-
-    def drop(self, user: str) -> None:
-        """Close `user`'s connections soon."""
-        known = self._by_user.pop(user, None)
-        if known is not None:
-            self._keeper.start(known.close(), name=f"close upstream of {user}")
-
-    async def close(self) -> None:
-        """Close everything."""
-        while self._by_user:
-            _, upstream = self._by_user.popitem()
-            await upstream.close()
-
-
-class _RouteConnector(aiohttp.BaseConnector):
-    """Makes aiohttp's client connect the way the route says, whatever the URL."""
-
-    def __init__(self, upstream: Upstream) -> None:
-        super().__init__(limit=0, keepalive_timeout=KEEP_ALIVE_S)
-        self._upstream = upstream
-
-    async def _create_connection(self, _req: Any, _traces: Any, _timeout: Any) -> ResponseHandler:
-        return await self._upstream.dial(self._factory)
-
-
-def _url(target: str) -> URL:
-    # The name is never resolved nor dialled: the connector knows the way. encoded=True keeps every byte.
-    return URL(f"http://localhost{target}", encoded=True)
-
-
-def _is_same(one: Route, other: Route) -> bool:
-    return (one.attempt_id, one.endpoint, one.secrets, one.via_ssh) == (
-        other.attempt_id,
-        other.endpoint,
-        other.secrets,
-        other.via_ssh,
+    __slots__ = (
+        "_asker",
+        "_body",
+        "_buffer",
+        "_is_answering",
+        "_last",
+        "_memo",
+        "_method",
+        "_owner",
+        "_reusable",
+        "_searched",
+        "_unchunked",
+        "_upgrade",
+        "_write",
+        "exchanges",
+        "idle_until",
+        "transport",
+        "valve",
     )
 
+    transport: asyncio.Transport
+    valve: Valve
 
-async def _connect_tcp(host: str, port: int) -> socket.socket:
-    loop = asyncio.get_running_loop()
-    found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    problem: OSError | None = None
-    for family, kind, proto, _, address in found:
-        candidate = socket.socket(family, kind, proto)
-        candidate.setblocking(False)
+    def __init__(self, owner: Owner) -> None:
+        self._owner = owner
+        self._asker: Asker | None = None
+        self._body: Body | None = None
+        self._buffer = b""
+        self._searched = 0
+        self._method = ""
+        self._upgrade = False
+        self._unchunked = False
+        self._last = False
+        self._reusable = False
+        self._is_answering = False
+        # The last head and what became of it: most answers of a connection differ in their body only.
+        self._memo: tuple[bytes, str, bool, ResponseHead, bytes] | None = None
+        self._write: Callable[[bytes], None] = _nowhere
+        self.exchanges = 0
+        """How many were begun."""
+        self.idle_until = math.inf
+        """Loop time at which the pool gives it up."""
+
+    # ---- for the asker ------------------------------------------------------------------------------------------
+
+    def ask(
+        self,
+        asker: Asker,
+        head: bytes,
+        method: str,
+        *,
+        upgrade: bool = False,
+        unchunked: bool = False,
+        last: bool = False,
+    ) -> None:
+        """Send a request's head; its body follows by `send`.
+
+        Args:
+            asker: Gets the answer.
+            head: As it goes on the wire.
+            method: Of the request: it says whether the answer can have a body.
+            upgrade: The request asks for a websocket, so 101 may be the answer.
+            unchunked: The asker understands no chunked coding.
+            last: The connection is not to be used again: the request is one of HTTP/1.0.
+        """
+        self._asker = asker
+        self._method = method
+        self._upgrade = upgrade
+        self._unchunked = unchunked
+        self._last = last
+        self._reusable = self._is_answering = False
+        self.exchanges += 1
+        self._write(head)
+
+    def send(self, data: bytes) -> None:
+        """Send more of the request's body, as framed."""
+        self._write(data)
+
+    def leave(self) -> None:
+        """The asker wants no answer any more: the connection is of no further use."""
+        self._asker = None
+        self.transport.abort()
+
+    # ---- for the loop -------------------------------------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """The connection is there and proven."""
+        # A cast, for uvloop's transports for TLS do not inherit from asyncio's.
+        transport = self.transport = cast(asyncio.Transport, transport)
+        self.valve = Valve(transport)
+        self._write = transport.write
+        transport.set_write_buffer_limits(high=WATER_MARK)
+
+    def pause_writing(self) -> None:
+        """The server does not keep up: read no more of the request."""
+        if self._asker is not None:
+            self._asker.valve.shut(PEER_FULL)
+
+    def resume_writing(self) -> None:
+        """The server takes more."""
+        if self._asker is not None:
+            self._asker.valve.free(PEER_FULL)
+
+    def data_received(self, data: bytes) -> None:
+        """Part of an answer."""
+        if self._asker is None:
+            # Nobody asked: whatever this is, the connection is out of step.
+            self.transport.abort()
+            return
         try:
-            await loop.sock_connect(candidate, address)
-        except OSError as error:
-            candidate.close()
-            problem = error
-            continue
-        except BaseException:
-            candidate.close()
-            raise
-        candidate.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        # A node that loses power says nothing: without this its websockets would stay open for ever.
-        candidate.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-        candidate.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 60)
-        candidate.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 15)
-        return candidate
-    raise problem or OSError(f"{host}: no address")
+            if self._body is None:
+                self._read_head(data)
+            else:
+                self._read_body(self._body, data)
+        except BadMessage as error:
+            self._fail(Lost.MALFORMED if self._body is None else Lost.TORN, error.reason)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The connection is gone; where nothing but that ends an answer, the answer is complete."""
+        asker = self._asker
+        if asker is not None:
+            if isinstance(self._body, UntilCloseBody) and exc is None:
+                self._finish(asker)
+            elif self._body is not None:
+                self._fail(Lost.TORN, str(exc or "closed"))
+            elif self._buffer:
+                self._fail(Lost.MALFORMED, "closed within the head")
+            else:
+                stale = self.exchanges > 1 and not self._is_answering
+                self._fail(Lost.STALE if stale else Lost.UNANSWERED, str(exc or "closed"))
+        self._write = _nowhere
+        self._owner.lost(self)
+
+    # ---- reading ------------------------------------------------------------------------------------------------
+
+    def _read_head(self, data: bytes) -> None:
+        if self._buffer:
+            data = self._buffer + data
+            self._buffer = b""
+        while True:
+            end = find_head_end(data, self._searched, answer=True)
+            if end < 0:
+                self._buffer, self._searched = data, len(data)
+                return
+            self._searched = 0
+            head, data = data[:end], data[end:]
+            memo = self._memo
+            if memo is None or memo[0] != head or memo[1] != self._method or memo[2] != self._unchunked:
+                memo = self._memo = self._parse(head)
+            response, built = memo[3], memo[4]
+            if response.status >= 200:
+                self._begin_body(response, built, data)
+                return
+            asker = self._asker
+            assert asker is not None
+            if response.status == 101:
+                if not self._upgrade or response.upgrade != "websocket":
+                    raise BadMessage(502, "switched protocols without being asked")
+                self._asker = None
+                self._owner.lost(self)
+                asker.answer_switch(built, data)
+                return
+            self._is_answering = True
+            asker.answer_interim(built)
+            if not data or self._asker is None:
+                return
+
+    def _parse(self, head: bytes) -> tuple[bytes, str, bool, ResponseHead, bytes]:
+        response = parse_response(head, self._method)
+        built = self._owner.build_head(response, unchunked=self._unchunked)
+        return head, self._method, self._unchunked, response, built
+
+    def _begin_body(self, response: ResponseHead, built: bytes, data: bytes) -> None:
+        asker = self._asker
+        assert asker is not None
+        self._reusable = response.keep_alive and not self._last
+        if response.framing is None:
+            over, taken, out = True, 0, b""
+        else:
+            body = self._body = start_body(response.framing, payload=self._unchunked, status=502)
+            out, taken = body.feed(data)
+            over = body.over
+        asker.answer_head(response, built, out)
+        if over and self._asker is not None:
+            self._reusable = self._reusable and taken == len(data)
+            self._finish(asker)
+
+    def _read_body(self, body: Body, data: bytes) -> None:
+        asker = self._asker
+        assert asker is not None
+        out, taken = body.feed(data)
+        if out:
+            asker.answer_data(out)
+        if body.over and self._asker is not None:
+            self._reusable = self._reusable and taken == len(data)
+            self._finish(asker)
+
+    def _finish(self, asker: Asker) -> None:
+        """The answer ended exactly on its frame; use the connection again only if nothing is left on it either way."""
+        self._asker = self._body = None
+        if self._reusable and asker.has_sent_all and not self.transport.get_write_buffer_size():
+            self.valve.open()
+            self._owner.released(self)
+        else:
+            self.transport.abort()
+        asker.answer_over()
+
+    def _fail(self, how: Lost, detail: str) -> None:
+        asker, self._asker, self._body = self._asker, None, None
+        self.transport.abort()
+        if asker is not None:
+            asker.answer_lost(how, detail)
 
 
-async def _connect_unix(path: str) -> socket.socket:
-    connected = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    connected.setblocking(False)
-    try:
-        await asyncio.get_running_loop().sock_connect(connected, path)
-    except BaseException:
-        connected.close()
-        raise
-    return connected
-
-
-def _verify_owner(connected: socket.socket, uid: int | None) -> None:
-    """Check who listens: the kernel says with whose uid `listen` was called."""
-    _, owner, _ = _UCRED.unpack(connected.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _UCRED.size))
-    if uid is None or owner != uid:
-        raise UpstreamUnsafe(_WRONG_SERVER, f"the socket belongs to uid {owner}, not to {uid}")
-
-
-@contextlib.contextmanager
-def _edge() -> Iterator[None]:
-    """Let nothing out but our own errors."""
-    try:
-        yield
-    except HubError as error:
-        if isinstance(error, TransportError):
-            raise UpstreamError(_UNREACHABLE, str(error)) from error
-        raise
-    except (aiohttp.ClientError, OSError, TimeoutError, ValueError) as error:
-        if _is_distrust(error):
-            raise UpstreamUnsafe(_WRONG_SERVER, f"TLS: {error}") from error
-        raise UpstreamError(_UNREACHABLE, f"{type(error).__name__}: {error}") from error
-
-
-def _is_distrust(error: BaseException | None) -> bool:
-    """Whether TLS failed because the other end is not who it should be, rather than because the line broke."""
-    while error is not None:
-        if isinstance(error, (ssl.SSLEOFError, ssl.SSLZeroReturnError, ssl.SSLSyscallError)):
-            return False
-        if isinstance(error, ssl.SSLError):
-            return True
-        error = error.__cause__ or error.__context__
-    return False
+def _nowhere(_data: bytes) -> None:
+    """What is sent to a lost connection is lost."""

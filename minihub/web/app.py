@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from aiohttp import web
 
+from minihub.proxy.turned_away import TurnedAway
 from minihub.tasks import TaskKeeper
 from minihub.web.api.routes import add_api_routes
 from minihub.web.assets import StaticFiles, template_dirs
@@ -20,12 +21,11 @@ from minihub.web.urls import Urls
 MAX_FORM_BYTES = 256 * 1024
 
 
-def build_app(deps: Deps, door: Door) -> web.Application:
+def build_app(deps: Deps) -> web.Application:
     """The application, ready for a runner with `handler_cancellation=True` (event streams end with their reader).
 
     Args:
         deps: All that the pages call.
-        door: The way to users' servers, with its proxy.
     """
     app = web.Application(middlewares=[around], client_max_size=MAX_FORM_BYTES)
     directories = template_dirs(deps.settings.hub.templates_dir)
@@ -42,8 +42,15 @@ def build_app(deps: Deps, door: Door) -> web.Application:
     app.on_response_prepare.append(add_headers)
     app.on_shutdown.append(_end_streams)
     app.on_cleanup.append(_close)
-    assert door.proxy is not None
-    door.proxy.attach(app)
+    door = Door()
+    turned_away = TurnedAway(
+        servers=deps.servers,
+        identity=deps.identity,
+        settings=deps.settings,
+        pages=door,
+        do_logout=door.log_out,
+    )
+    turned_away.attach(app)
     add_routes(app, urls.base)
     add_api_routes(app, urls.api)
     return app

@@ -1,11 +1,10 @@
-"""Where the proxy and the pages meet: the proxy has what people see drawn here."""
+"""Where the front door and the pages meet: what people see under /user/ in a server's place is drawn here."""
 
 from __future__ import annotations
 
 from aiohttp import web
 
 from minihub.auth.model import Principal
-from minihub.proxy.forward import ReverseProxy
 from minihub.servers.model import State
 from minihub.web.keys import DEPS, PRINCIPAL
 from minihub.web.middleware import find_login
@@ -18,18 +17,16 @@ _REFUSALS = {
     "cross_site": N_("Another site sent this request, so it was not passed on."),
     "bad_path": N_("This address is not one that a server can have."),
     "token_logout": N_("A token cannot log out; revoke it instead."),
+    "bad_answer": N_("Your server's answer cannot be understood."),
 }
 
 
 class Door:
-    """Implements `proxy.forward.Pages`.
+    """Implements `proxy.turned_away.Pages`.
 
-    Requests under /user/ pass the middleware without a look at their cookies, since the proxy finds out by itself who
-    knocks; so each page begins with `find_login`.
+    Requests under /user/ pass the middleware without a look at their cookies, since `TurnedAway` finds out by itself
+    who knocks; so each page begins with `find_login`.
     """
-
-    def __init__(self) -> None:
-        self.proxy: ReverseProxy | None = None
 
     async def not_running(
         self, request: web.Request, user: str, status: int, back_to: str
@@ -63,7 +60,7 @@ class Door:
         return logout.confirm(request, principal)
 
     async def log_out(self, request: web.Request, principal: Principal) -> web.StreamResponse:
-        """Jupyter's own Log Out was clicked; the proxy has made sure of that."""
+        """Jupyter's own Log Out was clicked; the gate has made sure of that."""
         await find_login(request)
         return await logout.log_out(request, principal)
 

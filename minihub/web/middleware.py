@@ -11,7 +11,6 @@ from minihub.auth.cookies import LANGUAGE_COOKIE
 from minihub.auth.model import resolve_cookies
 from minihub.errors import HubError
 from minihub.logs import request_id, user_name
-from minihub.proxy.forward import Forwarded
 from minihub.web.client import is_secure
 from minihub.web.cookies import login_cookies
 from minihub.web.guard import Handler
@@ -78,7 +77,7 @@ async def _answer(request: web.Request, handler: Handler) -> web.StreamResponse:
 
 async def _resolve_login(request: web.Request) -> None:
     urls = request.app[URLS]
-    # The proxy finds out by itself who knocks at a server.
+    # `TurnedAway` finds out by itself who knocks at a server.
     if not request.path.startswith((f"{urls.hub}static/", f"{urls.base}user/")):
         await find_login(request)
 
@@ -93,9 +92,7 @@ async def find_login(request: web.Request) -> None:
 
 
 async def add_headers(request: web.Request, response: web.StreamResponse) -> None:
-    """on_response_prepare: pages, errors and streams alike, but not what a user's server answered."""
-    if isinstance(response, Forwarded):
-        return
+    """on_response_prepare: pages, errors and streams alike."""
     headers = response.headers
     for name, value in SECURITY_HEADERS.items():
         headers.setdefault(name, value)

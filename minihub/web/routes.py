@@ -36,7 +36,7 @@ ROUTES: tuple[tuple[str, str, Handler, Access], ...] = (
     ("GET", "hub/static/{name}", static.file, A),
     ("GET", "hub/user-redirect/{path:.*}", user.user_redirect, U),
     ("GET", "hub/user/{name}/{path:.*}", user.old_style, U),
-    # /user/NAME/... is the proxy's (minihub/proxy/forward.py).
+    # /user/NAME/... is the front door's, and minihub/proxy/turned_away.py answers where it forwards nothing.
     # The REST API adds its own: minihub/web/api/, under hub/api.
 )
 

@@ -1,6 +1,6 @@
 """Measures the hub on a real path: PAM, asyncssh with certificates, sshd, Slurm, mutual TLS; only Jupyter is a stand-in.
 
-`scripts/bench` calls `commands.main`, inside the test cluster's mount namespace.
+`scripts/bench` calls `commands.main`, inside the test cluster's mount namespace (but for the proxy).
 
     commands   the command line, and the order of `all`
     site       directories, settings and users of one measurement; the package as a site would install it
@@ -15,6 +15,7 @@
     boot       from exec to the first answer
     login      a right password beside wrong ones; a class behind one address
     figures    medians, and the tables of BENCHMARKS.md
+    proxy      another measurement altogether, without a cluster: our proxy beside others
 
 Nothing here is imported by the hub or its tests; the numbers are for people, not for pass or fail.
 """

@@ -1,4 +1,4 @@
-"""`python -m benchmarks`, inside the test cluster."""
+"""`python -m benchmarks`, inside the test cluster; `python -m benchmarks proxy` anywhere."""
 
 import sys
 

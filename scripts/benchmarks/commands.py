@@ -10,13 +10,16 @@ from collections.abc import Callable
 from . import boot, burst, figures, idle, login, start
 from .bare import clean_notes
 from .figures import Section
+from .proxy import commands as proxy
 from .site import Site, prepare
 
 ORDER = ("boot", "login", "idle", "burst", "start")
 
 
 def main(arguments: list[str]) -> int:
-    """Measure what is asked for, inside the cluster; return the exit status."""
+    """Measure what is asked for, inside the cluster (the proxy: anywhere); return the exit status."""
+    if arguments[:1] == ["proxy"]:
+        return proxy.main(arguments[1:])
     parser = argparse.ArgumentParser(
         prog="bench", description="Measures the hub on the test cluster, beside bare Slurm."
     )

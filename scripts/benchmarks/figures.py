@@ -52,6 +52,10 @@ class Section:
     """(what, target, measured, JupyterHub's, met)"""
     tables: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    columns: tuple[str, ...] = ("number", "target", "measured", "JupyterHub 6.1.1 + batchspawner", "")
+    """Heads of the verdicts."""
+    versions: str = ""
+    """What was measured, in words; "": Slurm and sshd."""
 
     def verdict(self, what: str, target: str, measured: str, theirs: str, *, met: bool) -> None:
         """Hold one number against its target."""
@@ -65,14 +69,15 @@ class Section:
 
     def text(self) -> str:
         """The section in Markdown."""
-        head = ("number", "target", "measured", "JupyterHub 6.1.1 + batchspawner", "")
         parts = [f"## {self.title}", ""]
-        rows = [(w, t, m, j, "met" if met else "**missed**") for w, t, m, j, met in self.verdicts]
-        parts += ["\n".join([_row(head), _row(["---"] * 5), *(_row(row) for row in rows)]), ""]
+        if self.verdicts:
+            rows = [(w, t, m, j, "met" if met else "**missed**") for w, t, m, j, met in self.verdicts]
+            head = [_row(self.columns), _row(["---"] * len(self.columns))]
+            parts += ["\n".join([*head, *(_row(row) for row in rows)]), ""]
         for table in self.tables:
             parts += [table, ""]
         parts += [f"- {note}" for note in self.notes]
-        parts += ["", machine()]
+        parts += ["", machine(self.versions)]
         return "\n".join(parts)
 
 
@@ -80,19 +85,19 @@ def _row(cells: Sequence[str]) -> str:
     return "| " + " | ".join(cells) + " |"
 
 
-def machine() -> str:
-    """The machine's state, as one line."""
+def machine(versions: str = "") -> str:
+    """The machine's state, as one line, and the versions of what was measured ("": of Slurm and sshd)."""
     load = " ".join(f"{value:.1f}" for value in os.getloadavg())
     memory = next(line for line in Path("/proc/meminfo").read_text().splitlines() if "MemTotal" in line)
-    slurm = _first_line(["sinfo", "--version"])
-    sshd = re.sub(r",.*", "", _first_line(["ssh", "-V"]))
+    if not versions:
+        versions = f"{_first_line(['sinfo', '--version'])}, {re.sub(r',.*', '', _first_line(['ssh', '-V']))}"
     when = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime())
     commit = _first_line(
         ["git", "-c", "safe.directory=*", "-C", str(FILE.parent), "rev-parse", "--short", "HEAD"]
     )
     return (
         f"*{when}, commit {commit}; {os.cpu_count()} cores, {int(memory.split()[1]) / 2**20:.0f} GiB, load average "
-        f"{load}; Linux {platform.release()}, Python {platform.python_version()}, {slurm}, {sshd}.*"
+        f"{load}; Linux {platform.release()}, Python {platform.python_version()}, {versions}.*"
     )
 
 

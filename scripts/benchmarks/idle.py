@@ -8,7 +8,7 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
-from minihub.proxy.upstream import KEEP_ALIVE_S
+from minihub.proxy.pool import IDLE_S
 
 from .figures import Section
 from .hub import Hub
@@ -158,7 +158,7 @@ async def _ready(hub: Hub, window_s: float, counts: tuple[int, ...]) -> list[Win
                 await visitor.start()
         up = count
         # Connections to servers nobody uses are closed after 30 s too.
-        await asyncio.sleep(QUIET_S + (KEEP_ALIVE_S if count else 0))
+        await asyncio.sleep(QUIET_S + (IDLE_S if count else 0))
         windows.append(await _look(hub, count, window_s if count <= FULL else window_s / 4))
     for user in hub.site.users[:up]:
         async with Visitor(hub, user) as visitor:

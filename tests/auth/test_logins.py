@@ -296,3 +296,20 @@ async def test_revoking_wins_against_a_slow_look_at_the_user_database(restarted,
     directory.answers.set()
     assert await reading is None
     assert await again.login(cookie) is None
+
+
+@pytest.mark.parametrize("way", ["revoke", "revoke_user", "expire"])
+async def test_a_login_in_use_is_over_at_once(logins, clock, way):
+    """However often it was asked for before, and so is found by its cookie alone."""
+    cookie, other = await logins.create("ada", "", ""), await logins.create("bob", "", "")
+    for _ in range(3):
+        assert logins.cached_login(cookie).user == "ada"
+        assert logins.cached_login(other).user == "bob"
+    if way == "revoke":
+        await logins.revoke(cookie)
+    elif way == "revoke_user":
+        await logins.revoke_user("ada")
+    else:
+        clock.advance(10_001)
+    assert logins.cached_login(cookie) is None
+    assert (logins.cached_login(other) is None) is (way == "expire")

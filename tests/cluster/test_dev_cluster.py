@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from minihub.config import load_settings
+from minihub.settings_file import load_settings
 from tests.cluster.conftest import DEV_CLUSTER, Cluster, start
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(240)]

@@ -84,7 +84,10 @@ async def test_a_command_that_takes_too_long_is_ended_with_its_group(machine, st
     with pytest.raises(CommandTimedOut):
         await helper.run(["sinfo"], user="mh-user1", timeout_s=0.3)
     assert time.monotonic() - began < 5
-    assert processes_of(machine) == []
+    # Killed at once, but the kernel takes its time to clear away when it is busy.
+    async with asyncio.timeout(10):
+        while processes_of(machine):
+            await asyncio.sleep(0.02)
 
 
 async def test_too_much_output_is_refused(start_helper, programs):

@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
 import shutil
 import tempfile
 from pathlib import Path
 
 import aiohttp
 import pytest
+import uvloop
 
 from tests.proxy.kit import Backend, run_hub, serve
+
+
+def pytest_asyncio_loop_factories(config, item):
+    """Sites run on uvloop, and on asyncio where it is not there: what passes must pass on both."""
+    both = {"asyncio": asyncio.new_event_loop, "uvloop": uvloop.new_event_loop}
+    # A thousand rows about bytes, which the loop does not see.
+    return {"uvloop": uvloop.new_event_loop} if "conformance" in item.path.parts else both
 
 
 @pytest.fixture

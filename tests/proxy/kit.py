@@ -16,8 +16,10 @@ from aiohttp import web
 
 from minihub.auth.model import Principal
 from minihub.config import parse_settings
-from minihub.proxy.forward import RUNNER_OPTIONS, ReverseProxy
-from minihub.proxy.upstream import Upstreams
+from minihub.proxy.front import FrontDoor, make_rules
+from minihub.proxy.hub_app import RUNNER_OPTIONS, HubApp
+from minihub.proxy.pool import Pools
+from minihub.proxy.turned_away import TurnedAway
 from minihub.schedulers.base import Endpoint
 from minihub.servers.identity import make_secrets
 from minihub.servers.model import Route, Secrets, ServerTls
@@ -97,10 +99,10 @@ class FakePages:
 
 @dataclass
 class Hub:
-    proxy: ReverseProxy
+    proxy: FrontDoor
     servers: FakeServers
     identity: FakeIdentity
-    upstreams: Upstreams
+    pools: Pools
     host: str
     port: int
     runner: web.AppRunner
@@ -124,36 +126,61 @@ class Hub:
         return made
 
 
+async def until(true, timeout_s=5):
+    """Wait until a condition holds."""
+    async with asyncio.timeout(timeout_s):
+        while not true():
+            await asyncio.sleep(0.01)
+
+
 @asynccontextmanager
-async def run_hub(settings=None):
+async def run_hub(settings=None, tls=None):
     servers, identity, keeper, logged_out = FakeServers(), FakeIdentity(), TaskKeeper(), []
 
     async def do_logout(request, principal):
         logged_out.append(principal.key)
         return web.Response(text="logged out")
 
-    upstreams = Upstreams(keeper)
-    proxy = ReverseProxy(
-        servers=servers,
-        identity=identity,
-        settings=parse_settings(settings or {}),
-        upstreams=upstreams,
-        pages=FakePages(),
-        do_logout=do_logout,
-    )
+    settings = parse_settings(settings or {})
+    pools = Pools(keeper, make_rules(settings, asyncio.get_running_loop()))
+    proxy = FrontDoor(servers=servers, identity=identity, settings=settings, pools=pools, keeper=keeper)
     app = web.Application()
-    proxy.attach(app)
+    turned_away = TurnedAway(
+        servers=servers, identity=identity, settings=settings, pages=FakePages(), do_logout=do_logout
+    )
+    turned_away.attach(app)
+    app.router.add_route("*", "/hub/{tail:.*}", hub_page)
+    app.on_response_prepare.append(name_request)
     runner = web.AppRunner(app, shutdown_timeout=1, **RUNNER_OPTIONS)
     await runner.setup()
-    site = web.TCPSite(runner, "127.0.0.1", 0)
-    await site.start()
-    host, port = runner.addresses[0][:2]
+    port = await proxy.listen(HubApp(runner), "127.0.0.1", 0, tls)
     try:
-        yield Hub(proxy, servers, identity, upstreams, host, port, runner, logged_out)
+        yield Hub(proxy, servers, identity, pools, "127.0.0.1", port, runner, logged_out)
     finally:
+        await proxy.close(1)
         await runner.cleanup()
+        await pools.close()
         await keeper.close()
         assert keeper.crashes == 0
+        assert len(proxy) == 0, "a connection was left behind"
+
+
+async def hub_page(request):
+    """A page of the hub that says what it sees."""
+    return web.json_response(
+        {
+            "method": request.method,
+            "path": request.raw_path,
+            "headers": [[k.decode(), v.decode()] for k, v in request.raw_headers],
+            "remote": request.remote,
+            "scheme": request.scheme,
+            "body": (await request.read()).decode("latin-1"),
+        }
+    )
+
+
+async def name_request(_request, response):
+    response.headers["X-Request-ID"] = "of-the-hub"
 
 
 class Backend:

@@ -6,13 +6,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from minihub.auth.request import Client
+from minihub.auth.request import Client, Fields
 from minihub.proxy import headers as h
+from minihub.proxy.framing import Chunked, UntilClose
+from minihub.proxy.wire import HeaderBlock, ResponseHead
 
-OWN = {"minihub-login", "__Host-minihub-login", "minihub-language"}
+OWN = frozenset({"minihub-login", "__Host-minihub-login", "minihub-language"})
 CLIENT = Client("192.0.2.7", "https", "hub.example")
 ADDED = [
-    ("Authorization", "token T"),
     ("X-Forwarded-For", "192.0.2.7"),
     ("X-Forwarded-Proto", "https"),
     ("X-Forwarded-Host", "hub.example"),
@@ -20,7 +21,7 @@ ADDED = [
 
 
 def inbound(*pairs):
-    return h.build_inbound(pairs, own_cookies=OWN, token="T", client=CLIENT)
+    return h.build_inbound(pairs, own_cookies=OWN, client=CLIENT)
 
 
 def outbound(*pairs):
@@ -43,8 +44,8 @@ def test_ordinary_fields_pass_in_order_and_as_they_are():
     [
         "Connection", "Keep-Alive", "TE", "Trailer", "Transfer-Encoding", "Upgrade", "Proxy-Connection",
         "Proxy-Authorization", "Proxy-Anything", "Authorization", "AUTHORIZATION", "X-Forwarded-For",
-        "X-Forwarded-Prefix", "x_forwarded_for", "Forwarded", "X-Real-IP", "X-Scheme", "X_Scheme", "Expect",
-        "Sec-WebSocket-Key", "Sec-WebSocket-Protocol", "HTTP2-Settings",
+        "X-Forwarded-Prefix", "x_forwarded_for", "Forwarded", "X-Real-IP", "X-Scheme", "X_Scheme",
+        "HTTP2-Settings",
     ],
 )  # fmt: skip
 def test_not_sent_on(name):
@@ -90,6 +91,56 @@ def test_each_cookie_field_is_stripped():
         ("cookie", "a=1"),
         *ADDED,
     ]
+
+
+def block(*pairs, framing=None):
+    fields = Fields(pairs)
+    fields.by_name = {name.lower(): [value] for name, value in pairs}
+    return HeaderBlock(b"", 11, fields, "h", framing, keep_alive=True, upgrade="", expect_continue=False)
+
+
+def test_what_goes_to_jupyter_on_the_wire():
+    header = block(("Host", "h"), ("Sec-WebSocket-Key", "k"), ("Expect", "100-continue"), framing=Chunked())
+    ours = "X-Forwarded-For: 192.0.2.7\r\nX-Forwarded-Proto: https\r\nX-Forwarded-Host: hub.example\r\n"
+    sent = "Host: h\r\nExpect: 100-continue\r\n" + ours
+    assert h.build_server_fields(header, own_cookies=OWN, client=CLIENT, websocket=False) == (
+        (sent + "Transfer-Encoding: chunked\r\n").encode()
+    )
+    handshake = block(
+        ("Host", "h"), ("Upgrade", "websocket"), ("Connection", "upgrade"), ("Sec-WebSocket-Key", "k")
+    )
+    assert h.build_server_fields(handshake, own_cookies=OWN, client=CLIENT, websocket=True) == (
+        (
+            "Host: h\r\nSec-WebSocket-Key: k\r\n" + ours + "Connection: Upgrade\r\nUpgrade: websocket\r\n"
+        ).encode()
+    )
+
+
+def test_the_hubs_own_pages_see_what_was_sent_but_nothing_of_the_connection():
+    header = block(
+        ("Host", "h"), ("Authorization", "token x"), ("Cookie", "minihub-login=s"), ("X-Forwarded-For", "1.1.1.1"),
+        ("Connection", "keep-alive, X-Hop"), ("X-Hop", "1"), ("Upgrade", "websocket"),
+        ("X-Minihub-Problem", "forged"), ("x_minihub_upgrade", "forged"),
+    )  # fmt: skip
+    assert h.build_hub_fields(header) == (
+        b"Host: h\r\nAuthorization: token x\r\nCookie: minihub-login=s\r\nX-Forwarded-For: 1.1.1.1\r\n"
+        b"X-Minihub-Upgrade: websocket\r\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("framing", "unchunked", "added"),
+    [
+        (Chunked(), False, b"Transfer-Encoding: chunked\r\n"),
+        (Chunked(), True, b""),
+        (UntilClose(), False, b""),
+    ],
+)
+def test_an_answer_on_the_wire(framing, unchunked, added):
+    head = ResponseHead(200, "Fine", 11, (), framing, keep_alive=True, upgrade="")
+    assert (
+        h.build_answer(head, [("A", "é")], unchunked=unchunked) == b"HTTP/1.1 200 Fine\r\nA: \xe9\r\n" + added
+    )
 
 
 TOKEN_TEXT = st.text(st.sampled_from("abAB-_019"), min_size=1, max_size=12)

@@ -9,9 +9,12 @@ import hmac
 import pytest
 from aiohttp import web
 
+from minihub.config import parse_settings
 from minihub.errors import UpstreamError, UpstreamUnsafe
+from minihub.proxy.front import make_rules
+from minihub.proxy.pool import Pools
 from minihub.proxy.prober import Prober
-from minihub.proxy.upstream import Upstreams
+from minihub.proxy.question import get
 from minihub.schedulers.base import Endpoint
 from minihub.servers.model import Route, Secrets
 from minihub.tasks import TaskKeeper
@@ -57,17 +60,17 @@ def jupyter():
 
 
 @pytest.fixture
-async def upstreams():
+async def pools():
     keeper = TaskKeeper()
-    made = Upstreams(keeper)
+    made = Pools(keeper, make_rules(parse_settings({}), asyncio.get_running_loop()))
     yield made
     await made.close()
     await keeper.close()
 
 
-async def verify(upstreams, endpoint, secrets=PLAIN):
+async def verify(pools, endpoint, secrets=PLAIN):
     prober = Prober(
-        upstreams,
+        pools,
         base_path="/",
         verify_proof=lambda s, n, a: len(n) == 64 and hmac.compare_digest(proof(s, n), a),
     )
@@ -78,44 +81,43 @@ def never_told(jupyter):
     return not any("upstream-token" in line or "report-secret" in line for line in jupyter.fields)
 
 
-async def test_plain(jupyter, upstreams):
+async def test_plain(jupyter, pools):
     async with serve(jupyter) as endpoint:
-        await verify(upstreams, endpoint)
+        await verify(pools, endpoint)
         assert jupyter.asked == ["minihub-proof?", "api", "api/contents?content=0"]
         assert len(jupyter.connections) == 1
         assert never_told(jupyter)
         # The user's first request goes over the connection that was verified.
-        connection = upstreams.get(Route("alice", "a1", endpoint, PLAIN))
-        answer = await connection.request("GET", "/user/alice/api", [])
-        answer.close()
+        pool = pools.get(Route("alice", "a1", endpoint, PLAIN))
+        assert (await get(pool, "/user/alice/api", timeout_s=5))[0] == 200
         assert len(jupyter.connections) == 1
 
 
-async def test_tls_proves_itself(jupyter, upstreams, tmp_path):
+async def test_tls_proves_itself(jupyter, pools, tmp_path):
     tls = make_tls()
     async with serve(jupyter, tls=tls.server_context(tmp_path)) as endpoint:
-        await verify(upstreams, endpoint, tls.secrets)
+        await verify(pools, endpoint, tls.secrets)
     assert jupyter.asked == ["api", "api/contents?content=0"]
     assert never_told(jupyter)
 
 
-async def test_a_unix_socket_proves_itself(jupyter, upstreams, short_dir):
+async def test_a_unix_socket_proves_itself(jupyter, pools, short_dir):
     async with serve(jupyter, path=short_dir / "s") as endpoint:
-        await verify(upstreams, endpoint)
+        await verify(pools, endpoint)
     assert jupyter.asked == ["api", "api/contents?content=0"]
 
 
-async def test_somebody_elses_socket(jupyter, upstreams, short_dir):
+async def test_somebody_elses_socket(jupyter, pools, short_dir):
     async with serve(jupyter, path=short_dir / "s") as endpoint:
         with pytest.raises(UpstreamUnsafe):
-            await verify(upstreams, Endpoint(path=endpoint.path, uid=54321))
+            await verify(pools, Endpoint(path=endpoint.path, uid=54321))
     assert jupyter.asked == []
 
 
-async def test_somebody_elses_certificate(jupyter, upstreams, tmp_path):
+async def test_somebody_elses_certificate(jupyter, pools, tmp_path):
     async with serve(jupyter, tls=make_tls().server_context(tmp_path)) as endpoint:
         with pytest.raises(UpstreamUnsafe):
-            await verify(upstreams, endpoint, make_tls().secrets)
+            await verify(pools, endpoint, make_tls().secrets)
     assert jupyter.asked == []
 
 
@@ -133,20 +135,20 @@ async def test_somebody_elses_certificate(jupyter, upstreams, tmp_path):
         ("minihub-proof", (200, "x" * 70_000), 1),
     ],
 )
-async def test_unsafe_at_once(jupyter, upstreams, path, answer, asked):
+async def test_unsafe_at_once(jupyter, pools, path, answer, asked):
     jupyter.answers[path] = answer
     async with serve(jupyter) as endpoint:
         with pytest.raises(UpstreamUnsafe):
-            await verify(upstreams, endpoint)
+            await verify(pools, endpoint)
     assert len(jupyter.asked) == asked
     assert never_told(jupyter)
 
 
-async def test_a_server_of_another_attempt(jupyter, upstreams):
+async def test_a_server_of_another_attempt(jupyter, pools):
     jupyter.secret = "another"
     async with serve(jupyter) as endpoint:
         with pytest.raises(UpstreamUnsafe):
-            await verify(upstreams, endpoint)
+            await verify(pools, endpoint)
     assert jupyter.asked == ["minihub-proof?"]
 
 
@@ -161,33 +163,33 @@ async def test_a_server_of_another_attempt(jupyter, upstreams):
         ("minihub-proof", 404),
     ],
 )
-async def test_not_yet(jupyter, upstreams, path, status):
+async def test_not_yet(jupyter, pools, path, status):
     jupyter.answers[path] = (status, "")
     async with serve(jupyter) as endpoint:
         with pytest.raises(UpstreamError) as caught:
-            await verify(upstreams, endpoint)
+            await verify(pools, endpoint)
         assert not isinstance(caught.value, UpstreamUnsafe)
         del jupyter.answers[path]
         jupyter.answers = {"api": (200, "{}"), "api/contents": (403, "no")}
-        await verify(upstreams, endpoint)
+        await verify(pools, endpoint)
 
 
-async def test_nobody_listens_yet(upstreams, unused_tcp_port):
+async def test_nobody_listens_yet(pools, unused_tcp_port):
     with pytest.raises(UpstreamError) as caught:
-        await verify(upstreams, Endpoint(host="127.0.0.1", port=unused_tcp_port))
+        await verify(pools, Endpoint(host="127.0.0.1", port=unused_tcp_port))
     assert not isinstance(caught.value, UpstreamUnsafe)
 
 
-async def test_silence_has_an_end(jupyter, upstreams, monkeypatch):
+async def test_silence_has_an_end(jupyter, pools, monkeypatch):
     monkeypatch.setattr("minihub.proxy.prober.ANSWER_TIMEOUT_S", 0.2)
     jupyter.wait = 5
     async with serve(jupyter) as endpoint:
         with pytest.raises(UpstreamError, match="no answer"):
-            await verify(upstreams, endpoint)
+            await verify(pools, endpoint)
 
 
-async def test_it_does_not_wait(jupyter, upstreams):
+async def test_it_does_not_wait(jupyter, pools):
     async with serve(jupyter) as endpoint:
         started = asyncio.get_running_loop().time()
-        await verify(upstreams, endpoint)
+        await verify(pools, endpoint)
         assert asyncio.get_running_loop().time() - started < 0.25

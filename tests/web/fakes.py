@@ -16,16 +16,12 @@ from minihub.auth.scopes import effective_scopes
 from minihub.clock import ManualClock
 from minihub.config import Settings, parse_settings
 from minihub.errors import BadCredentials, HubError, OptionsError
-from minihub.proxy.forward import ReverseProxy
-from minihub.proxy.upstream import Upstreams
 from minihub.schedulers.base import Association, Estimate, GpuType, Limits, Partition
 from minihub.schedulers.slurm.reasons import explain_reason
 from minihub.servers.model import Attempt, Failure, Secrets, ServerOptions, State, StopCause
 from minihub.servers.service import OptionsForm, Progress, SchedulerHealth
-from minihub.tasks import TaskKeeper
 from minihub.web.app import build_app
 from minihub.web.deps import Deps
-from minihub.web.door import Door
 
 NOW = 1_800_000_000.0
 
@@ -315,17 +311,8 @@ class FakeUsers:
 
 
 def make_app(world: World) -> web.Application:
-    """The pages with the real proxy in front of no servers."""
-    door = Door()
-    door.proxy = ReverseProxy(
-        servers=world.servers,
-        identity=world.identity,
-        settings=world.settings,
-        upstreams=Upstreams(TaskKeeper()),
-        pages=door,
-        do_logout=door.log_out,
-    )
-    return build_app(world.deps, door)
+    """The pages, as the front door has them answer."""
+    return build_app(world.deps)
 
 
 @dataclass

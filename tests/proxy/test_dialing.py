@@ -1,4 +1,4 @@
-"""Connections to servers: each kind, and each kind of impostor."""
+"""Ways to servers: each kind, and each kind of impostor; and the pools of connections."""
 
 from __future__ import annotations
 
@@ -10,11 +10,14 @@ import sys
 import tracemalloc
 from contextlib import asynccontextmanager
 
-import aiohttp
 import pytest
 
+from minihub.config import parse_settings
 from minihub.errors import ConnectFailed, UpstreamError, UpstreamUnsafe
-from minihub.proxy.upstream import Upstream, Upstreams, _edge
+from minihub.proxy.dialing import Dialer, _edge
+from minihub.proxy.front import make_rules
+from minihub.proxy.pool import Pool, Pools
+from minihub.proxy.question import get
 from minihub.schedulers.base import Endpoint
 from minihub.servers.model import Route, Secrets
 from minihub.tasks import TaskKeeper
@@ -47,17 +50,22 @@ class Forwarder:
 
 @asynccontextmanager
 async def upstream(endpoint, secrets=PLAIN, forwarder=None, **more):
-    made = Upstream(route(endpoint, secrets, **more), forwarder)
+    keeper = TaskKeeper()
+    wanted = route(endpoint, secrets, **more)
+    made = Pool(wanted, Dialer(wanted, forwarder, timeout_s=5), keeper, rules())
     try:
         yield made
     finally:
         await made.close()
+        await keeper.close()
 
 
-async def ask(connection, target="/user/alice/x"):
-    answer = await connection.request("GET", target, [("Host", "h")])
-    body = b"".join([chunk async for chunk in connection.read(answer)])
-    return answer.status, body
+def rules():
+    return make_rules(parse_settings({}), asyncio.get_running_loop())
+
+
+async def ask(pool, target="/user/alice/x"):
+    return await get(pool, target, timeout_s=5)
 
 
 async def test_tcp(backend):
@@ -95,11 +103,6 @@ async def test_an_endpoint_without_anything():
 async def test_unix_socket_of_the_right_owner(backend, short_dir):
     async with serve(backend, path=short_dir / "s") as endpoint, upstream(endpoint) as connection:
         assert (await ask(connection))[0] == 200
-        websocket = await connection.open_websocket("/user/alice/ws", [], [])
-        assert isinstance(websocket, aiohttp.ClientWebSocketResponse)
-        await websocket.send_str("x")
-        assert (await websocket.receive()).data == "x"
-        await websocket.close()
 
 
 IMPOSTOR = """
@@ -119,23 +122,20 @@ async def test_unix_socket_of_somebody_else(short_dir, expected):
     """The impostor really listens with another uid, and must see no byte."""
     short_dir.chmod(0o777)
     path = short_dir / "s"
-    process = await asyncio.create_subprocess_exec(
-        sys.executable,
-        "-I",
-        "-c",
-        IMPOSTOR,
-        path,
+    process = subprocess.Popen(
+        [sys.executable, "-I", "-c", IMPOSTOR, path],
         user=OTHER_UID,
         group=OTHER_UID,
         cwd="/",
         stdout=subprocess.PIPE,
     )
-    assert await process.stdout.readline() == b"ready\n"
+    assert await asyncio.to_thread(process.stdout.readline) == b"ready\n"
     async with upstream(Endpoint(path=str(path), uid=expected)) as connection:
         with pytest.raises(UpstreamUnsafe, match=str(OTHER_UID)):
             await ask(connection)
-    assert await asyncio.wait_for(process.stdout.read(), 5) == b"b''"
-    assert await process.wait() == 0
+    with process.stdout:
+        assert await asyncio.to_thread(process.stdout.read) == b"b''"
+    assert process.wait(5) == 0
 
 
 async def test_unix_socket_that_is_a_link_to_somebody_elses(backend, short_dir):
@@ -166,20 +166,16 @@ async def test_mutual_tls(backend, tmp_path):
         upstream(endpoint, tls.secrets) as connection,
     ):
         assert (await ask(connection))[0] == 200
-        websocket = await connection.open_websocket("/user/alice/ws", [], [])
-        await websocket.send_str("x")
-        assert (await websocket.receive()).data == "x"
-        await websocket.close()
 
 
-async def test_an_idle_upstream_forgets_its_tls_context_but_not_its_distrust(backend, tmp_path, monkeypatch):
-    monkeypatch.setattr("minihub.proxy.upstream.KEEP_ALIVE_S", 0.05)
+async def test_an_idle_pool_forgets_its_tls_context_but_not_its_distrust(backend, tmp_path, monkeypatch):
+    monkeypatch.setattr("minihub.proxy.dialing.KEEP_TLS_S", 0.05)
     tls = make_tls()
     async with serve(backend, tls=tls.server_context(tmp_path)) as endpoint:
         async with upstream(endpoint, tls.secrets) as connection:
             assert (await ask(connection))[0] == 200
             await asyncio.sleep(0.3)
-            assert connection._tls is None
+            assert connection._dialer._tls is None
             assert (await ask(connection))[0] == 200
         async with upstream(endpoint, make_tls().secrets) as connection:
             with pytest.raises(UpstreamUnsafe):
@@ -247,13 +243,6 @@ async def test_a_broken_line_is_no_impostor(error, distrust):
     assert isinstance(caught.value, UpstreamUnsafe) is distrust
 
 
-async def test_long_work_has_no_deadline(backend):
-    """A kernel may take hours to answer, an upload days."""
-    async with upstream(Endpoint(host="h", port=1)) as connection:
-        timeout = connection._session().timeout
-        assert (timeout.total, timeout.sock_read) == (None, None)
-
-
 # -- through ssh ---------------------------------------------------------------------------------------------
 
 
@@ -295,33 +284,33 @@ async def test_no_way_through_ssh():
             await ask(connection)
 
 
-# -- all upstreams -------------------------------------------------------------------------------------------
+# -- all pools -------------------------------------------------------------------------------------------
 
 
-async def test_one_upstream_per_route(backend):
+async def test_one_pool_per_route(backend):
     keeper = TaskKeeper()
-    upstreams = Upstreams(keeper)
+    pools = Pools(keeper, rules())
     one = Endpoint(host="a", port=1)
-    first = upstreams.get(route(one))
-    assert upstreams.get(route(one)) is first
-    assert upstreams.get(route(one, Secrets("other", "x"))) is not first
-    second = upstreams.get(Route("alice", "a2", one, PLAIN))
+    first = pools.get(route(one))
+    assert pools.get(route(one)) is first
+    assert pools.get(route(one, Secrets("other", "x"))) is not first
+    second = pools.get(Route("alice", "a2", one, PLAIN))
     assert second is not first
-    assert upstreams.get(Route("bob", "a2", one, PLAIN)) is not second
-    upstreams.drop("alice")
-    assert upstreams.get(Route("alice", "a2", one, PLAIN)) is not second
-    await upstreams.close()
+    assert pools.get(Route("bob", "a2", one, PLAIN)) is not second
+    pools.drop("alice")
+    assert pools.get(Route("alice", "a2", one, PLAIN)) is not second
+    await pools.close()
     await keeper.close()
 
 
 async def test_nothing_is_made_before_it_is_needed():
     """A hundred idle servers cost next to nothing."""
     keeper, secrets = TaskKeeper(), make_tls().secrets
-    upstreams = Upstreams(keeper)
+    pools = Pools(keeper, rules())
     tracemalloc.start()
     for n in range(100):
-        upstreams.get(Route(f"u{n}", "a", Endpoint(host="h", port=1), secrets))
+        pools.get(Route(f"u{n}", "a", Endpoint(host="h", port=1), secrets))
     used, _ = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert used < 100_000
-    await upstreams.close()
+    await pools.close()

@@ -1,0 +1,73 @@
+"""The way to the hub's own pages: an aiohttp application in this process, behind a memory pair, as one more upstream.
+
+The application sees the browser's address and scheme as those of its own connection.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import Any, Final
+
+from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
+
+from minihub.proxy.headers import build_answer, build_hub_answer_fields
+from minihub.proxy.memory import connect
+from minihub.proxy.upstream import Upstream
+from minihub.proxy.wire import ResponseHead
+
+
+class _Malformed(logging.Filter):
+    """What a client sent wrongly is no error of ours, and aiohttp would log the wrong line: maybe its cookies."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        error = record.exc_info[1] if record.exc_info else None
+        return not isinstance(error, HttpProcessingError)
+
+
+def _make_http_log() -> logging.Logger:
+    logger = logging.getLogger("minihub.http")
+    logger.addFilter(_Malformed())
+    return logger
+
+
+RUNNER_OPTIONS: Final[dict[str, Any]] = {
+    # A browser that goes away ends the page it asked for.
+    "handler_cancellation": True,
+    "max_line_size": 32 * 1024,
+    "max_field_size": 64 * 1024,
+    # The door closes idle connections; if aiohttp did too, a request could cross with that.
+    "keepalive_timeout": 24 * 3600,
+    # The log would show ?token=.
+    "access_log": None,
+    "logger": _make_http_log(),
+}
+"""What the application's runner must be given."""
+
+
+class HubApp:
+    """Makes connections to the application of a runner that is set up."""
+
+    def __init__(self, runner: web.AppRunner) -> None:
+        server = runner.server
+        assert server is not None, "set up the runner first"
+        self._make_handler = server
+        self._loop = asyncio.get_running_loop()
+
+    def connect(self, browser: asyncio.Transport) -> Upstream:
+        """A connection for the pages that come over `browser`'s one."""
+        upstream = Upstream(self)
+        sees = {name: browser.get_extra_info(name) for name in ("peername", "sockname", "sslcontext")}
+        connect(self._loop, upstream, self._make_handler(), other_sees=sees)
+        return upstream
+
+    def build_head(self, response: ResponseHead, *, unchunked: bool) -> bytes:
+        """What goes on of a page's head."""
+        return build_answer(response, build_hub_answer_fields(response.fields), unchunked=unchunked)
+
+    def released(self, upstream: Upstream) -> None:
+        """Its client keeps it for the next page."""
+
+    def lost(self, upstream: Upstream) -> None:
+        """Its client sees that by itself."""

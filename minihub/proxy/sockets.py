@@ -1,0 +1,37 @@
+"""What the kernel knows of a connection and does with it, without a look at its bytes. Touches socket options only."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+import struct
+
+# struct tcp_info of <linux/tcp.h>: milliseconds since data was last sent (offset 44) and received (52).
+_TCP_INFO = struct.Struct("44xI4xI")
+_LINGER_NOT = struct.pack("ii", 1, 0)
+
+
+def was_used_within(transport: asyncio.BaseTransport | None, seconds: float) -> bool:
+    """Whether data passed on a TCP connection in the last `seconds`, in either direction; False if nobody can say."""
+    connected = transport.get_extra_info("socket") if transport is not None else None
+    if connected is None:
+        return False
+    try:
+        info = connected.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _TCP_INFO.size)
+    except OSError:
+        return False
+    sent_ms, received_ms = _TCP_INFO.unpack(info)
+    return bool(min(sent_ms, received_ms) <= seconds * 1000)
+
+
+def break_off(transport: asyncio.Transport) -> None:
+    """End a connection so that its other end can tell it from an end in order: by RST, where there is TCP below.
+
+    A FIN is what ends a body without a length, and a websocket that just stops; socket(7), SO_LINGER.
+    """
+    connected = transport.get_extra_info("socket")
+    if connected is not None and not transport.is_closing():
+        with contextlib.suppress(OSError):  # the connection may be gone already
+            connected.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER_NOT)
+    transport.abort()

@@ -1,0 +1,50 @@
+"""Back-pressure: whether a transport reads. A set of reasons, never a boolean, so that none is forgotten."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Final
+
+DECIDING: Final = 1
+"""Nobody knows yet where what comes is to go."""
+PEER_FULL: Final = 2
+"""The other side takes no more for now."""
+AHEAD: Final = 4
+"""Enough requests have been sent ahead (pipelined)."""
+
+
+class Valve:
+    """Lets a transport read while nobody has a reason against it."""
+
+    __slots__ = ("_reasons", "_transport")
+
+    def __init__(self, transport: asyncio.Transport) -> None:
+        self._transport = transport
+        self._reasons = 0
+
+    @property
+    def is_shut(self) -> bool:
+        """Whether somebody has a reason against reading."""
+        return self._reasons != 0
+
+    def shut(self, reason: int) -> None:
+        """Do not read as long as `reason` holds."""
+        if not self._reasons and not self._transport.is_closing():
+            self._transport.pause_reading()
+        self._reasons |= reason
+
+    def free(self, reason: int) -> None:
+        """`reason` holds no more."""
+        if self._reasons:
+            self._reasons &= ~reason
+            self._resume_if_free()
+
+    def open(self) -> None:
+        """No reason holds any more: whoever gets this connection next must not inherit a pause."""
+        if self._reasons:
+            self._reasons = 0
+            self._resume_if_free()
+
+    def _resume_if_free(self) -> None:
+        if not self._reasons and not self._transport.is_closing():
+            self._transport.resume_reading()
