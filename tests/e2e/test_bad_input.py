@@ -23,7 +23,7 @@ import pytest_asyncio
 from tests.cluster.conftest import Cluster
 from tests.cluster.sshd import file_of, own_sshd
 from tests.cluster.test_check import private_data
-from tests.e2e.kit import Hub, Person, jobs, merge, slurm, text_of, visitor
+from tests.e2e.kit import Hub, Person, cancel_jobs, jobs, merge, slurm, text_of, visitor
 
 pytestmark = [pytest.mark.cluster, pytest.mark.asyncio(loop_scope="session")]
 
@@ -85,6 +85,8 @@ async def town(cluster, make_hub, passwords):
                 yield Town(hub, cluster, alice, bob, running["job"]["id"], kernel, hub.settings)
                 hub.end()
         finally:
+            # The hub's id goes with its disk.
+            cancel_jobs([hub])
             subprocess.run(["umount", "-l", state], check=True)
 
 
@@ -322,7 +324,7 @@ FAILING = {
     "missing Jupyter": (
         jupyter_missing,
         r"there is no jupyter on node\d that alice may run, in \S+/empty",
-        r"STARTING -> FAILED",
+        r"-> FAILED",
     ),
     "Jupyter that the user may not execute": (
         jupyter_closed,

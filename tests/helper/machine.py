@@ -5,6 +5,7 @@ The machine's own files stay untouched. Homes and runtime directory lie in a tem
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import grp
 import os
@@ -146,6 +147,13 @@ def processes_of(machine: Machine) -> list[int]:
                 if machine.first_uid <= entry.stat().st_uid < machine.first_uid + 50 and state != b"Z":
                     found.append(int(entry.name))
     return found
+
+
+async def all_gone(machine: Machine) -> None:
+    """Wait for the end of what has just been killed: the kernel takes a moment for it."""
+    async with asyncio.timeout(3):
+        while processes_of(machine):
+            await asyncio.sleep(0.02)
 
 
 def ordinary_user() -> pwd.struct_passwd:

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from minihub.errors import HelperError
-from tests.helper.machine import processes_of
+from tests.helper.machine import all_gone, processes_of
 
 pytestmark = pytest.mark.real
 
@@ -159,7 +159,7 @@ async def test_an_asked_end_lets_the_script_clean_up(machine, start_job):
 async def test_orphans_in_sessions_of_their_own_do_not_outlive_the_job(machine, start_job):
     helper, job = await start_job("setsid sh -c 'trap : TERM HUP; sleep 77; sleep 78' &\nsleep 0.3; exit 0\n")
     assert (await ended(helper, job.job_id)).exit == "0"
-    assert processes_of(machine) == []
+    await all_gone(machine)
 
 
 async def test_a_forced_end_takes_everything(machine, start_job):
@@ -173,14 +173,14 @@ async def test_a_forced_end_takes_everything(machine, start_job):
     assert (await job_of(helper, job.job_id)).alive
     await helper.kill_job(job.job_id, force=True)
     await ended(helper, job.job_id)
-    assert processes_of(machine) == []
+    await all_gone(machine)
 
 
 async def test_the_time_limit_holds_without_hub_or_helper(machine, start_job, start_helper):
     helper, job = await start_job("sleep 60\n", limit_s=1)
     await helper.close()
     await asyncio.sleep(2)
-    assert processes_of(machine) == []
+    await all_gone(machine)
     assert (await job_of(await start_helper(), job.job_id)).exit == "124"
 
 

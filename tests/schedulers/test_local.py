@@ -19,7 +19,7 @@ from minihub.errors import ConnectionLost, HelperError, SchedulerUnavailable, Su
 from minihub.helper.client import LocalJob, RunResult
 from minihub.schedulers.base import Endpoint, Job, JobPhase, JobRequest
 from minihub.schedulers.local import LocalScheduler, final_state
-from tests.helper.machine import processes_of
+from tests.helper.machine import all_gone
 
 NOW = 1_800_000_000.0
 REQUEST = JobRequest(
@@ -316,7 +316,7 @@ class TestRealHelper:
         await scheduler.cancel("mh-alice", job_id)
         job = await self.phases(scheduler, job_id, JobPhase.ENDED)
         assert job.state == "CANCELLED"
-        assert processes_of(machine) == []
+        await all_gone(machine)
         assert (await scheduler.ending("mh-alice", job_id)).cancelled_by == "mh-alice"
         await scheduler.cancel("mh-alice", job_id)
 
