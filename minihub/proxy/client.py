@@ -19,7 +19,14 @@ from minihub.proxy.refusal import build_refusal
 from minihub.proxy.sockets import break_off
 from minihub.proxy.upstream import Lost, Upstream
 from minihub.proxy.valve import AHEAD, PEER_FULL
-from minihub.proxy.wire import HeaderBlock, RequestHead, ResponseHead, find_head_end, parse_request
+from minihub.proxy.wire import (
+    HeaderBlock,
+    RequestHead,
+    ResponseHead,
+    find_head_end,
+    parse_repeated,
+    parse_request,
+)
 
 if TYPE_CHECKING:
     from minihub.proxy.front import FrontDoor
@@ -141,17 +148,22 @@ class Client(Connection):
 
     def _read_head(self, data: bytes) -> None:
         try:
-            end = find_head_end(data, self._searched)
-            if end < 0:
-                if not self._buffer:
-                    self.deadline = self._door.time() + self._door.head_timeout_s
-                self._buffer, self._searched = data, len(data)
-                return
-            request = parse_request(data[:end], self._block)
+            request = parse_repeated(data, self._block) if self._block is not None else None
+            if request is not None:
+                rest = b""
+            else:
+                end = find_head_end(data, self._searched)
+                if end < 0:
+                    if not self._buffer:
+                        self.deadline = self._door.time() + self._door.head_timeout_s
+                    self._buffer, self._searched = data, len(data)
+                    return
+                request = parse_request(data[:end], self._block)
+                rest = data[end:]
         except BadMessage as error:
             self.refuse(error.status, error.reason)
             return
-        self._buffer, self._searched = data[end:], 0
+        self._buffer, self._searched = rest, 0
         self.request = request
         header = self._block = request.header
         if header.framing is not None:
