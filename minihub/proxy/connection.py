@@ -45,6 +45,7 @@ class Connection(asyncio.Protocol):
         "_upstream",
         "address",
         "deadline",
+        "origin",
         "scheme",
         "transport",
         "valve",
@@ -61,6 +62,8 @@ class Connection(asyncio.Protocol):
         self._upstream: Upstream | None = None
         self.address = ""
         self.scheme = "http"
+        self.origin = (self.address, self.scheme)
+        """Both, as a key."""
         self.deadline = math.inf
         """Loop time at which `Client.expire` is called."""
 
@@ -84,6 +87,7 @@ class Connection(asyncio.Protocol):
         self.address = peer[0] if isinstance(peer, tuple) else ""
         if transport.get_extra_info("sslcontext") is not None:
             self.scheme = "https"
+        self.origin = (self.address, self.scheme)
         self.deadline = self._door.time() + self._door.head_timeout_s
 
     def eof_received(self) -> bool:

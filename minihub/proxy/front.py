@@ -22,8 +22,9 @@ from minihub.errors import HubError, UpstreamError, UpstreamUnsafe
 from minihub.proxy import gate
 from minihub.proxy.access_log import AccessLog
 from minihub.proxy.client import Client
-from minihub.proxy.headers import PROBLEM_FIELD, build_hub_fields, build_server_fields
+from minihub.proxy.headers import PROBLEM_FIELD, build_server_fields
 from minihub.proxy.hub_app import HubApp
+from minihub.proxy.memo import Memos
 from minihub.proxy.pool import Pools, Rules
 from minihub.proxy.sockets import was_used_within
 from minihub.proxy.tunnel import Tunnel
@@ -97,6 +98,7 @@ class FrontDoor:
         self._clients: set[Client] = set()
         self._by_address: Counter[str] = Counter()
         self._tunnels: set[Tunnel] = set()
+        self.memos = Memos()
         self._listening: asyncio.Server | None = None
         self.is_closing = False
         self.time = asyncio.get_running_loop().time
@@ -285,6 +287,8 @@ class FrontDoor:
         if cookie and not upgrade:
             unsafe = request.method not in SAFE_METHODS
             client.known = gate.Pass(request.header, knock.user, knock.prefix, cookie, unsafe, fields)
+            assert client.memo is not None
+            client.memo.keep_pass(client.origin, client.known)
         client.user, client.login_key, client.cookie = knock.user, principal.key, cookie
         self._to_server(client, request, knock.target, decision.route, fields, upgrade=upgrade)
 
@@ -301,13 +305,10 @@ class FrontDoor:
             # Its HTTP parser knows no others.
             client.refuse(405, "This method is not allowed here.")
             return
-        header = request.header
-        memo = client.hub_head
-        if memo is None or memo[0] is not header:
-            memo = client.hub_head = (header, build_hub_fields(header))
+        assert client.memo is not None
         line = f"{request.method} {request.target} HTTP/1.{request.version - 10}\r\n".encode("ascii")
         said = f"{PROBLEM_FIELD}: {problem}\r\n".encode("ascii") if problem else b""
-        client.send_to_hub(line + memo[1] + said + b"\r\n")
+        client.send_to_hub(line + client.memo.hub_fields + said + b"\r\n")
 
     def connect_hub(self, client: Client) -> Upstream:
         """A connection to the hub's own pages."""
