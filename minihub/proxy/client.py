@@ -17,7 +17,7 @@ from minihub.proxy.framing import BadMessage, Body, UntilClose, start_body
 from minihub.proxy.memo import Memo
 from minihub.proxy.pool import Pool
 from minihub.proxy.refusal import build_refusal
-from minihub.proxy.sockets import break_off
+from minihub.proxy.sockets import break_off, count_unread
 from minihub.proxy.upstream import Lost, Upstream
 from minihub.proxy.valve import AHEAD, PEER_FULL
 from minihub.proxy.wire import (
@@ -291,6 +291,8 @@ class Client(Connection):
             self._close()
         else:
             self._phase = Phase.HEAD
+            if self.memo is not None and self.memo.is_long:
+                self.memo = self.known = None
             if not self._is_full:
                 wait = HUB_IDLE_S if self._hub is not None else self._door.idle_timeout_s
                 self.deadline = self._door.time() + wait
@@ -384,7 +386,7 @@ class Client(Connection):
 
     def _expire_server(self, now: float, upstream: Upstream) -> None:
         """Give up on a server that reads nothing of an upload; one that answers nothing never is."""
-        size = upstream.transport.get_write_buffer_size()
+        size = count_unread(upstream.transport)
         if 0 < self._server_size <= size:
             self._drop_upstream()
             self._door.unanswered(self, Lost.UNANSWERED, "it does not read what is sent to it")

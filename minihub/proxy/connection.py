@@ -7,7 +7,7 @@ import math
 from enum import IntEnum
 from typing import TYPE_CHECKING, Final, cast
 
-from minihub.proxy.sockets import break_off
+from minihub.proxy.sockets import break_off, count_unread
 from minihub.proxy.upstream import WATER_MARK, Upstream
 from minihub.proxy.valve import PEER_FULL, Valve
 
@@ -97,7 +97,7 @@ class Connection(asyncio.Protocol):
     def pause_writing(self) -> None:
         """The browser does not keep up: read no more of the answer."""
         self._is_full = True
-        self._full_size = self.transport.get_write_buffer_size()
+        self._full_size = count_unread(self.transport)
         self.deadline = self._door.time() + self._door.body_timeout_s
         if self._upstream is not None:
             self._upstream.valve.shut(PEER_FULL)
@@ -110,7 +110,7 @@ class Connection(asyncio.Protocol):
 
     def _expire_reader(self, now: float) -> None:
         """Give up on who does not read what was written; slow is allowed, not at all is not."""
-        size = self.transport.get_write_buffer_size()
+        size = count_unread(self.transport)
         if 0 < size < self._full_size:
             self._full_size = size
             self.deadline = now + self._door.body_timeout_s
@@ -126,7 +126,7 @@ class Connection(asyncio.Protocol):
 
     def _close(self) -> None:
         self._phase = Phase.CLOSED
-        self._full_size = self.transport.get_write_buffer_size()
+        self._full_size = count_unread(self.transport)
         self.deadline = self._door.time() + self._door.body_timeout_s
         self.transport.close()
 

@@ -13,8 +13,9 @@ from minihub.proxy.wire import HeaderBlock
 
 MOST = 512
 LONGEST = 4096
-"""Bytes of a block that is remembered beyond its connection."""
+"""Bytes of a block that is remembered beyond its request."""
 _MOST_PASSES = 16
+_MOST_ONCE = 4096
 
 
 @dataclass(slots=True)
@@ -24,6 +25,11 @@ class Memo:
     header: HeaderBlock
     _hub_fields: bytes = b""
     _passes: dict[tuple[str, str], Pass] = field(default_factory=dict)
+
+    @property
+    def is_long(self) -> bool:
+        """Whether it is too large to be kept beyond its request."""
+        return len(self.header.raw) > LONGEST
 
     @property
     def hub_fields(self) -> bytes:
@@ -44,10 +50,14 @@ class Memo:
 
 
 class Memos:
-    """The blocks of late; all are forgotten when there are too many."""
+    """The blocks of late; all are forgotten when there are too many.
+
+    Only what comes a second time is kept: of those who never repeat themselves nothing piles up.
+    """
 
     def __init__(self) -> None:
         self._by_raw: dict[bytes, Memo] = {}
+        self._once: set[int] = set()
 
     def __len__(self) -> int:
         return len(self._by_raw)
@@ -59,8 +69,16 @@ class Memos:
     def add(self, header: HeaderBlock) -> Memo:
         """Begin a memo."""
         memo = Memo(header)
-        if len(header.raw) <= LONGEST:
+        if not memo.is_long and self._came_before(hash(header.raw)):
             if len(self._by_raw) >= MOST:
                 self._by_raw.clear()
             self._by_raw[header.raw] = memo
         return memo
+
+    def _came_before(self, number: int) -> bool:
+        if number in self._once:
+            return True
+        if len(self._once) >= _MOST_ONCE:
+            self._once.clear()
+        self._once.add(number)
+        return False
