@@ -126,7 +126,7 @@ class Connection(asyncio.Protocol):
 
     def _close(self) -> None:
         self._phase = Phase.CLOSED
-        self._full_size = count_unread(self.transport)
+        self._full_size = self.transport.get_write_buffer_size()
         self.deadline = self._door.time() + self._door.body_timeout_s
         self.transport.close()
 

@@ -39,7 +39,7 @@ def count_unread(transport: asyncio.Transport) -> int:
         return held
     try:
         waiting = fcntl.ioctl(connected.fileno(), termios.TIOCOUTQ, bytes(_INT.size))
-    except OSError:
+    except (OSError, ValueError):  # gone: -1 is no file descriptor
         return held
     return held + int(_INT.unpack(waiting)[0])
 
