@@ -14,6 +14,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from minihub.errors import ConfigError
+from minihub.toml_lines import find_line
 
 Seconds = Annotated[float, Field(gt=0)]
 
@@ -368,17 +369,30 @@ class Settings(Section):
         return self
 
 
-def parse_settings(raw: Mapping[str, Any], source: str = "settings") -> Settings:
+def parse_settings(raw: Mapping[str, Any], source: str = "settings", text: str = "") -> Settings:
     """Check a table of tables.
 
+    Args:
+        raw: The tables.
+        source: Where they come from, for messages.
+        text: The TOML in which they stand; "" where they stand in none.
+
     Raises:
-        ConfigError: One line per wrong key.
+        ConfigError: One line per wrong key, with the line of `text` where it stands.
     """
     try:
         return Settings.model_validate(raw)
     except ValidationError as error:
-        lines = [_explain(problem) for problem in error.errors(include_url=False)]
-        raise ConfigError("\n".join(f"{source}: {line}" for line in lines)) from error
+        problems = [
+            f"{source}{_place(problem, text)}: {_explain(problem)}"
+            for problem in error.errors(include_url=False)
+        ]
+        raise ConfigError("\n".join(problems)) from error
+
+
+def _place(problem: Any, text: str) -> str:
+    line = find_line(text, [str(part) for part in problem["loc"]])
+    return "" if line is None else f":{line}"
 
 
 def _explain(problem: Any) -> str:

@@ -27,20 +27,21 @@ def load_settings(path: Path | None = None, environ: Mapping[str, str] | None = 
     """Read the settings file (or the first one found, or none) and the environment.
 
     Raises:
-        ConfigError: Unreadable file, no TOML, unknown key, bad value; with the file and key named.
+        ConfigError: Unreadable file, no TOML, unknown key, bad value; with file, line and key.
     """
     found = path or next((p for p in settings_paths() if p.is_file()), None)
     raw: dict[str, Any] = {}
+    text = ""
     if found is not None:
         try:
-            raw = tomllib.loads(found.read_text(encoding="utf-8"))
+            text = found.read_text(encoding="utf-8")
+            raw = tomllib.loads(text)
         except OSError as error:
             raise ConfigError(f"{found}: cannot be read: {error.strerror}") from error
         except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
             raise ConfigError(f"{found}: not valid TOML: {error}") from error
-    return parse_settings(
-        _with_environment(raw, os.environ if environ is None else environ), str(found or "settings")
-    )
+    merged = _with_environment(raw, os.environ if environ is None else environ)
+    return parse_settings(merged, str(found or "settings"), text)
 
 
 def _with_environment(raw: Mapping[str, Any], environ: Mapping[str, str]) -> dict[str, Any]:

@@ -112,13 +112,19 @@ class Reporter:
             OSError: Not reached; try again.
             ValueError: The URL is none.
         """
+        code = 0
         if self.kept is not None:
             connection, self.kept = self.kept, None
             try:
-                return self.ask(connection, port)
+                code = self.ask(connection, port)
             except OSError:
                 pass  # the hub does not keep connections for ever
-        return self.ask(self.connect(), port)
+        code = code or self.ask(self.connect(), port)
+        if 200 <= code < 300:
+            return True
+        if 400 <= code < 500:
+            return False
+        raise OSError("the hub answered %d" % code)
 
     def address(self) -> Any:
         """Scheme, host, port and path."""
@@ -154,8 +160,8 @@ class Reporter:
             raise OSError("the hub's TLS certificate is not the one this job was given")
         return secured
 
-    def ask(self, connection: socket.socket, port: Optional[int]) -> bool:
-        """Send one request; keep the connection if the hub does."""
+    def ask(self, connection: socket.socket, port: Optional[int]) -> int:
+        """Send one request and return the status of the answer, 0 if there is none; keep the connection if the hub does."""
         _, host, number, path = self.address()
         body = json.dumps({"secret": self.secret, "port": port}).encode()
         head = (
@@ -186,8 +192,4 @@ class Reporter:
             self.kept = connection
         else:
             connection.close()
-        if 200 <= code < 300:
-            return True
-        if 400 <= code < 500:
-            return False
-        raise OSError("the hub answered %d" % code)
+        return code
