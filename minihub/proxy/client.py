@@ -359,6 +359,7 @@ class Client(Connection):
 
     def break_off(self) -> None:
         """End the exchange now: its server stops, or its login is over."""
+        self._phase = Phase.CLOSED  # at once: what is being dialled for it must find nobody
         self._drop_upstream()
         break_off(self.transport)
 

@@ -141,6 +141,8 @@ class FrontDoor:
             tunnel.break_off()
         for client in tuple(self._clients):
             client.end_when_done()
+        if self._hub is not None:
+            await self._hub.shut_down()
         end = self.time() + timeout_s
         # An event for it would have to be set after every request, for nobody.
         while any(client.is_busy for client in self._clients) and self.time() < end:  # noqa: ASYNC110
