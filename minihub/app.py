@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import logging
 import signal
 from collections.abc import AsyncIterator
@@ -75,6 +76,8 @@ async def running(ground: Ground, stop: asyncio.Event) -> AsyncIterator[str]:
         helper = await HelperClient.connect(ground.helper)
         stack.push_async_callback(helper.close)
         helper.closed.add_done_callback(lambda _: _helper_ended(stop))
+        # On the way out, for whatever reason, its end is ours and no news.
+        stack.callback(stop.set)
         keeper = TaskKeeper()
         stack.push_async_callback(keeper.close)
         transport = build_transport(ground, clock, helper)
@@ -87,6 +90,17 @@ async def running(ground: Ground, stop: asyncio.Event) -> AsyncIterator[str]:
         hub = _Hub(ground, clock, store, keeper, scheduler, transport, entrance)
         stack.push_async_callback(hub.close)
         yield await hub.start(stack)
+
+
+def _why_not(error: OSError) -> str:
+    match error.errno:
+        case errno.EADDRINUSE:
+            return "another program listens there (ss -ltnp tells which): end it, or set hub.port"
+        case errno.EADDRNOTAVAIL:
+            return "this machine has no such address: set hub.host to one that `ip address` shows"
+        case errno.EACCES:
+            return "only root may listen on ports below 1024: set hub.port to a higher one"
+    return str(error.strerror)
 
 
 def _helper_ended(stop: asyncio.Event) -> None:
@@ -200,7 +214,7 @@ class _Hub:
                 pages, hub.host, hub.port, self._tls.context if self._tls else None
             )
         except OSError as error:
-            raise ConfigError(f"cannot listen on {hub.host}:{hub.port}: {error.strerror}") from error
+            raise ConfigError(f"cannot listen on {hub.host}:{hub.port}: {_why_not(error)}") from error
 
     async def close(self) -> None:
         """Stop the work; touches no job."""

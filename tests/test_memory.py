@@ -77,4 +77,4 @@ async def test_tidying_goes_on_and_takes_little_of_the_time(monkeypatch):
     monkeypatch.setattr(memory.time, "perf_counter", lambda: next(clock))
     with pytest.raises(asyncio.CancelledError):
         await memory.tidy_now_and_then()
-    assert pauses == [60.0, 60.0, pytest.approx(200.0)]
+    assert pauses == [20.0, 20.0, pytest.approx(200.0)]

@@ -154,6 +154,7 @@ class Onward:
         assert self.pools is not None
         prober = Prober(self.pools, base_path=self.bench.settings.hub.base_path, verify_proof=verify_proof)
         began = self.bench.clock.monotonic()
+        patience_s = min(REACH_S, self.bench.settings.servers.start_timeout_s)
         while True:
             asked = self.bench.clock.monotonic()
             try:
@@ -164,7 +165,7 @@ class Onward:
                     "Something else listens there: a proxy on the way, or the user's own Jupyter configuration.",
                 ) from error
             except UpstreamError as error:
-                if self.bench.clock.monotonic() - began > REACH_S:
+                if self.bench.clock.monotonic() - began > patience_s:
                     raise CheckFailed(error.detail or error.user_message, _cure_reach(route)) from error
             else:
                 return self.bench.clock.monotonic() - asked

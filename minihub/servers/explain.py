@@ -80,19 +80,27 @@ def spawn_timeout(attempt: Attempt, timeout_s: float) -> Failure:
 
 
 def start_timeout(attempt: Attempt, timeout_s: float) -> Failure:
-    """The job ran, but Jupyter did not come up in time."""
+    """The job ran, but Jupyter did not come up in time, or where the hub cannot reach it."""
     where = f" on {attempt.node}" if attempt.node else ""
-    what = (
-        "it reported its port but could not be reached"
-        if attempt.port is not None
-        else "it never said where it listens"
-    )
+    if attempt.port is not None:
+        why = attempt.unreached or "The hub got no answer there."
+        return Failure(
+            FailureKind.START_TIMEOUT,
+            "Jupyter came up, but the hub cannot reach it.",
+            f"The job ran{where} for {timeout_s:g} s and said where Jupyter listens. {why}",
+            "Try again. If it happens again, tell the people who run this hub: minihub check finds the broken hop.",
+        )
     return Failure(
         FailureKind.START_TIMEOUT,
         "Jupyter did not come up in time.",
-        f"The job ran{where} for {timeout_s:g} s, but {what}.",
+        f"The job ran{where} for {timeout_s:g} s, but Jupyter never said where it listens.",
         _SEE_LOG,
     )
+
+
+def unknown_name(host: str | None) -> str:
+    """Why a node cannot be reached whose name does not resolve."""
+    return f"The hub's machine does not know the name {host}."
 
 
 _ENDINGS: dict[str, tuple[FailureKind, str, str]] = {

@@ -226,7 +226,7 @@ if [ -z "$minihub_python" ] && [ -n "$minihub_jupyter" ]; then
 fi
 if [ -z "$minihub_python" ] || [ ! -x "$minihub_python" ]; then
   if [ -z "$minihub_jupyter" ]; then
-    echo "minihub: there is no jupyter on $(hostname) in ${minihub_bin:-PATH=$PATH}${minihub_python:+, nor $minihub_python}" >&2
+    echo "minihub: there is no jupyter on $(hostname) that $(id -un) may run, in ${minihub_bin:-PATH=$PATH}${minihub_python:+, nor $minihub_python}" >&2
     exit 127
   fi
   set -- "$minihub_jupyter"

@@ -98,6 +98,14 @@ class Proved:
 
 
 @dataclass(frozen=True, slots=True)
+class NotReached:
+    """Jupyter has said where it listens, but did not answer the hub there."""
+
+    why: str
+    """In words."""
+
+
+@dataclass(frozen=True, slots=True)
 class FoundUnsafe:
     """Something answers there that must not be trusted."""
 
@@ -132,6 +140,7 @@ Event = (
     | JobEnded
     | PortReported
     | Proved
+    | NotReached
     | FoundUnsafe
     | StopWanted
     | LogRead
@@ -211,6 +220,8 @@ def step(attempt: Attempt, event: Event, now: float, clocks: Clocks) -> Step:  #
             return _port_reported(attempt, port)
         case Proved():
             return _proved(attempt, now)
+        case NotReached(why):
+            return (attempt.with_(unreached=why) if attempt.state is State.STARTING else attempt), ()
         case FoundUnsafe(message):
             return _found_unsafe(attempt, message, now)
         case StopWanted(cause):

@@ -24,6 +24,7 @@ from minihub.tasks import wait_for_event
 
 log = logging.getLogger(__name__)
 
+_HIDDEN = "The scheduler hides users' jobs from the hub, so it could not follow your server. The people who run the hub can change that."
 _PORT_CONFIRMATIONS_S = (0.03, 0.1, 0.3, 0.8)
 """Pauses before the listings that follow a cancel or report: most changes show at once, and the page waits for them."""
 
@@ -150,7 +151,7 @@ class ListingLoop:
             log.warning("the scheduler answers again after %.0f s", self._clock.wall() - self._failing_since)
         self._last_answer_at = self._clock.wall()
         self._failing_since = None
-        self._problem = ""
+        self._problem = "" if listing.sees_all_users else _HIDDEN
         self._waiting_total = listing.waiting_total
         await self._apply(listing)
         return True

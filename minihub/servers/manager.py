@@ -177,7 +177,9 @@ class Manager:
     def _outage(self) -> str:
         """Why nothing new can be started now; "" if it can."""
         health = self._listing.health()
-        if health.failing_since is None or self._clock.wall() - health.failing_since < _OUTAGE_GRACE_S:
+        if health.failing_since is None:
+            return health.problem
+        if self._clock.wall() - health.failing_since < _OUTAGE_GRACE_S:
             return ""
         return f"The scheduler is not responding. {health.problem}".strip()
 

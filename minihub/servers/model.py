@@ -159,6 +159,8 @@ class Attempt:
     ended_at: float | None = None
     port: int | None = None
     """As the job reported it."""
+    unreached: str = ""
+    """Why the hub cannot reach what was reported, in words."""
     misses: int = 0
     """Successful listings in a row that lack the job; two mean that it is gone."""
     doubt_until: float | None = None

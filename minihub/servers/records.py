@@ -17,6 +17,7 @@ _VOLATILE = (
     "job_reason",
     "job_reason_words",
     "expected_start",
+    "unreached",
     "misses",
     "log_tail",
     "last_activity",

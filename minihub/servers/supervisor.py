@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import socket
 from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -37,6 +38,8 @@ log = logging.getLogger(__name__)
 _HARMLESS = (life.ListNow, life.Prove)
 _EXPLAIN_TRIES = 4
 _PROVE_FIRST_S = 0.02
+_PROVE_PATIENT_S = 0.1
+"""So long a pause says that several tries were in vain."""
 _PROVE_SLOWEST_S = 1.0
 _RESAVE_S = 5.0
 
@@ -281,23 +284,29 @@ class Supervisor:
             if now is None or now.id != attempt.id or now.state is not State.STARTING:
                 return
             route = self.build_route(now)
-            event = await self._try_route(route) if route is not None else None
-            if event is not None:
-                await self.feed(attempt.user, attempt.id, event)
-                return
+            if route is not None:
+                event, detail = await self._try_route(route)
+                if not isinstance(event, life.NotReached):
+                    await self.feed(attempt.user, attempt.id, event)
+                    return
+                if event.why != now.unreached and pause_s >= _PROVE_PATIENT_S:
+                    log.warning("%s: job %s runs, but %s", now.user, now.job_id, detail)
+                    await self.feed(attempt.user, attempt.id, event)
             await asyncio.sleep(pause_s)
             pause_s = min(pause_s * 1.6, _PROVE_SLOWEST_S)
 
-    async def _try_route(self, route: Route) -> life.Event | None:
+    async def _try_route(self, route: Route) -> tuple[life.Event, str]:
+        """What came of it, and for the log why."""
         try:
             await self._prover.verify(route)
         except UpstreamUnsafe as error:
             log.error("%s: %s", route.user, error)
-            return life.FoundUnsafe(error.user_message)
+            return life.FoundUnsafe(error.user_message), str(error)
         except UpstreamError as error:
-            log.debug("%s: not reachable yet: %s", route.user, error)
-            return None
-        return life.Proved()
+            unknown = isinstance(error.__cause__, socket.gaierror)
+            why = explain.unknown_name(route.endpoint.host) if unknown else error.user_message
+            return life.NotReached(why), str(error)
+        return life.Proved(), ""
 
     # ---- routes -----------------------------------------------------------------------------------------------------
 

@@ -160,10 +160,12 @@ def _account(d: _Drawing) -> FormField | None:
     if d.form.limits is not None and not d.form.limits.uses_accounts:
         return None
     choices = _with_current([Choice(a, a) for a in d.form.accounts], d.values.get("account"))
-    hint = "" if choices else d.tr("You have no account here that could be charged.")
-    return _make(
-        d, "account", d.tr("Account"), "select", choices=choices or (Choice("", d.tr("None")),), hint=hint
-    )
+    hint = none = ""
+    if not choices and d.form.limits is not None:
+        hint, none = d.tr("You have no account here that could be charged."), d.tr("None")
+    elif not choices:
+        none = d.tr("Not known right now")
+    return _make(d, "account", d.tr("Account"), "select", choices=choices or (Choice("", none),), hint=hint)
 
 
 def _partition(d: _Drawing) -> FormField | None:

@@ -88,13 +88,26 @@ def check(hub, *words, stdin=""):
     return Told(done.returncode, done.stdout)
 
 
+QUICK_PAM = "minihub-quick"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def quick_pam():
+    """Refuses a wrong password at once; the usual services let everybody wait for 3 s."""
+    file = Path("/etc/pam.d") / QUICK_PAM
+    file.write_text("auth required pam_unix.so nodelay\naccount required pam_unix.so\n")
+    yield
+    file.unlink()
+
+
 @pytest.fixture
 def make(cluster):
     """`make(**tables)`: a hub's settings on disk, with a state of its own."""
     kept = []
 
-    def make(user=None, base=None, **tables):
-        manager = new_hub(cluster, base or cluster_settings(cluster), user, **tables)
+    def make(user=None, base=None, auth=None, **tables):
+        auth = {"pam_service": QUICK_PAM} | (auth or {})
+        manager = new_hub(cluster, base or cluster_settings(cluster), user, auth=auth, **tables)
         hub = manager.__enter__()
         kept.append(manager)
         return hub
@@ -121,7 +134,7 @@ def only_failure(told, hop, *texts):
 
 @pytest.mark.parametrize("identity", ["certificate", "sudo"])
 def test_all_is_well(make, cluster, identity):
-    hub = make(slurm={"identity": identity})
+    hub = make(slurm={"identity": identity}, auth={"pam_service": "login"})
     told = check(hub, "--user", "alice", "--password-stdin", stdin=f"{cluster.passwords['alice']}\n")
     assert told.words() == dict.fromkeys((*TO_ACCOUNTS, *WITH_JOB), "ok"), told.text
     assert told.status == 0
@@ -272,7 +285,8 @@ def test_wrong_directory_of_commands(make):
 
 
 def test_wrong_slurm_conf(make):
-    told = check(make(slurm={"conf": "/etc/slurm/not-there.conf"}), "--user", "bob")
+    slurm = {"conf": "/etc/slurm/not-there.conf", "command_timeout_s": 4}
+    told = check(make(slurm=slurm), "--user", "bob")
     assert "Slurm answers" in told.failed or "Slurm's commands" in told.failed, told.text
     assert "not-there.conf" in told.text
     assert told.hops["test job"][0] == "skipped"
@@ -348,7 +362,7 @@ def isolated(cluster):
 
 def test_no_way_from_hub_to_nodes(make, cluster):
     with isolated(cluster):
-        told = check(make(), "--user", "bob")
+        told = check(make(servers={"start_timeout_s": 10}), "--user", "bob")
         only_failure(told, "hub to server", "servers.via = 'ssh'")
         assert "hub.callback_url" in told.hops["report of the port"][1]
         no_job_left(cluster)

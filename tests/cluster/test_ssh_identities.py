@@ -11,10 +11,9 @@ import os
 import pwd
 import secrets
 import shutil
-import socket
 import subprocess
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import asyncssh
@@ -23,8 +22,9 @@ import pytest
 from minihub.clock import SystemClock
 from minihub.config import parse_settings
 from minihub.errors import CommandTimedOut, ConnectFailed, ConnectionLost
-from minihub.transports.ca import load_ca, sshd_lines
+from minihub.transports.ca import load_ca
 from minihub.transports.ssh import SshTransport
+from tests.cluster.sshd import Sshd, file_of, own_sshd
 
 pytestmark = pytest.mark.cluster
 
@@ -101,23 +101,6 @@ async def until_state(transport: SshTransport, job_id: str, *states: str) -> Non
     async with asyncio.timeout(60):
         while (await job(transport, job_id))[1] not in states:
             await asyncio.sleep(0.2)
-
-
-@contextmanager
-def file_of(user: str, name: str, text: str, mode: int = 0o600) -> Iterator[Path]:
-    entry = pwd.getpwnam(user)
-    path = Path(entry.pw_dir) / name
-    kept = path.read_bytes() if path.exists() else None
-    path.write_text(text)
-    path.chmod(mode)
-    os.chown(path, entry.pw_uid, entry.pw_gid)
-    try:
-        yield path
-    finally:
-        if kept is None:
-            path.unlink(missing_ok=True)
-        else:
-            path.write_bytes(kept)
 
 
 # -- submit, cancel, read the log: both identities
@@ -350,48 +333,14 @@ def test_sudo_finds_no_fault_with_the_file():
 
 
 @pytest.fixture(params=["as printed", "without SHLVL"])
-async def own_sshd(
-    request, facts, tmp_path
-) -> AsyncIterator[tuple[str, str, Path, asyncio.subprocess.Process]]:
-    """node, whether SHLVL is set, known_hosts, process."""
-    key = asyncssh.generate_private_key("ssh-ed25519")
-    (tmp_path / "host_key").write_bytes(key.export_private_key())
-    (tmp_path / "host_key").chmod(0o600)
-    authority = load_ca(Path(facts["user_ca"]))
-    Path("/etc/ssh/minihub_user_ca.pub").write_text(authority.public_line() + "\n")
-    lines = sshd_lines(
-        authority.public_line(),
-        ["127.0.0.1"],
-        facts["users_group"],
-        service_user=facts["service_user"],
-        forwarding=True,
-    )
-    if request.param == "without SHLVL":
-        lines = lines.replace("SetEnv SHLVL=1", "SetEnv NOTHING=1")
-    config = tmp_path / "sshd_config"
-    config.write_text(f"HostKey {tmp_path}/host_key\nPidFile none\nUsePAM yes\nPermitRootLogin yes\n{lines}")
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port = probe.getsockname()[1]
-    process = await asyncio.create_subprocess_exec(
-        *("/usr/sbin/sshd", "-D", "-e", "-f", config, "-p", str(port), "-o", "ListenAddress=127.0.0.1"),
-        stderr=asyncio.subprocess.DEVNULL,
-    )
-    known_hosts = tmp_path / "known_hosts"
-    known_hosts.write_text(f"[127.0.0.1]:{port} {key.export_public_key().decode()}")
-    async with asyncio.timeout(10):
-        while True:
-            with socket.socket() as probe:
-                if probe.connect_ex(("127.0.0.1", port)) == 0:
-                    break
-            await asyncio.sleep(0.05)
-    yield f"127.0.0.1:{port}", request.param, known_hosts, process
-    process.terminate()
-    await process.wait()
+async def sshd(request, facts, tmp_path) -> AsyncIterator[tuple[Sshd, bool]]:
+    """It, and whether SHLVL is set."""
+    async with own_sshd(facts, tmp_path, shlvl=request.param == "as printed") as sshd:
+        yield sshd, request.param == "as printed"
 
 
-def through(own_sshd, facts, **more):
-    node, _, known_hosts, _ = own_sshd
-    return transport_to(facts, "certificate", node=node, known_hosts=str(known_hosts), **more)
+def through(sshd, facts, **more):
+    return transport_to(facts, "certificate", node=sshd[0].node, known_hosts=str(sshd[0].known_hosts), **more)
 
 
 @pytest.mark.parametrize(
@@ -409,10 +358,10 @@ def through(own_sshd, facts, **more):
         ("alias exec=false; set -e; false || true; shopt -s extglob\n", None),
     ],
 )
-async def test_a_bashrc_of_any_kind(own_sshd, facts, bashrc, trouble):
+async def test_a_bashrc_of_any_kind(sshd, facts, bashrc, trouble):
     with file_of("carol", ".bashrc", bashrc, 0o644):
-        async with through(own_sshd, facts) as transport:
-            if trouble is None or own_sshd[1] == "as printed":
+        async with through(sshd, facts) as transport:
+            if trouble is None or sshd[1]:
                 done = await transport.run(["cat"], user="carol", stdin=b"42\n", timeout_s=5)
                 assert (done.exit_status, done.stdout, done.stderr) == (0, "42\n", "")
                 assert done.elapsed_s < 2
@@ -423,8 +372,8 @@ async def test_a_bashrc_of_any_kind(own_sshd, facts, bashrc, trouble):
                 assert not Path("/home/carol/ran").exists()
 
 
-async def test_root_is_refused_by_the_printed_lines(own_sshd, facts):
-    node, _, known_hosts, _ = own_sshd
+async def test_root_is_refused_by_the_printed_lines(sshd, facts):
+    node, known_hosts = sshd[0].node, sshd[0].known_hosts
     host, _, port = node.partition(":")
     for user in ("root", "daemon"):
         key = load_ca(Path(facts["user_ca"])).sign(user, now=SystemClock().wall(), lifetime_s=300)
@@ -434,9 +383,9 @@ async def test_root_is_refused_by_the_printed_lines(own_sshd, facts):
             )
 
 
-async def test_maxsessions_is_no_wall(own_sshd, facts):
+async def test_maxsessions_is_no_wall(sshd, facts):
     """sshd allows 10 at once. Told to use more, the transport meets the refusal and goes on with a second connection."""
-    async with through(own_sshd, facts, max_commands=15) as transport:
+    async with through(sshd, facts, max_commands=15) as transport:
         await transport.run(["true"], user="carol", timeout_s=5)
         results = await asyncio.gather(
             *(
@@ -452,8 +401,8 @@ def children_of(pid: int) -> list[int]:
     return [int(word) for word in done.stdout.split()]
 
 
-async def test_a_connection_that_sshd_loses(own_sshd, facts):
-    async with through(own_sshd, facts) as transport:
+async def test_a_connection_that_sshd_loses(sshd, facts):
+    async with through(sshd, facts) as transport:
         started = Path("/home/carol/started")
         running = asyncio.ensure_future(
             transport.run(["sh", "-c", f"touch {started}; sleep 3"], user="carol", timeout_s=3)
@@ -462,7 +411,7 @@ async def test_a_connection_that_sshd_loses(own_sshd, facts):
             while not started.exists():
                 await asyncio.sleep(0.02)
         started.unlink()
-        monitors = children_of(own_sshd[3].pid)
+        monitors = children_of(sshd[0].process.pid)
         for pid in [*monitors, *(child for monitor in monitors for child in children_of(monitor))]:
             os.kill(pid, 9)
         with pytest.raises(ConnectionLost):

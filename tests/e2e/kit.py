@@ -118,6 +118,8 @@ class Hub:
     url: str = ""
     starts: int = 0
     extra_env: dict[str, str] = field(default_factory=dict)
+    prefix: tuple[str, ...] = ()
+    """Words before every command: unshare, say."""
 
     @property
     def config(self) -> Path:
@@ -141,9 +143,9 @@ class Hub:
 
     def argv(self, *words: str) -> list[str]:
         """A `minihub` command with this hub's settings."""
-        prefix = []
+        prefix = list(self.prefix)
         if self.user is not None:
-            prefix = ["setpriv", f"--reuid={self.user}", f"--regid={self.user}", "--init-groups"]
+            prefix += ["setpriv", f"--reuid={self.user}", f"--regid={self.user}", "--init-groups"]
         return [*prefix, sys.executable, "-m", "minihub", *words, "--config", str(self.config)]
 
     def environment(self) -> dict[str, str]:

@@ -196,13 +196,3 @@ async def test_a_second_hub_on_the_same_store_refuses(hub):
     said = done.stderr.strip().splitlines()
     assert "another hub" in said[-1] or "already" in said[-1], done.stderr
     assert "Traceback" not in done.stderr
-
-
-async def test_a_port_in_use_is_told(make_hub, hub):
-    with make_hub() as other:
-        port = int(hub.url.rpartition(":")[2])
-        other.change(hub={"port": port})
-        other.launch()
-        assert other.process.wait(20) == 1
-        assert f"cannot listen on {other.settings['hub']['host']}:{port}" in other.log
-        assert "Traceback" not in other.log

@@ -82,6 +82,7 @@ EVENTS = {
     "port": life.PortReported(9),
     "proved": life.Proved(),
     "unsafe": life.FoundUnsafe("open to all"),
+    "not reached": life.NotReached("no such host"),
     "stop": life.StopWanted(StopCause.LOGOUT),
     "log": life.LogRead("bye"),
     "tick": life.Ticked(),
@@ -97,49 +98,49 @@ TABLE = {
         "submitted": (Q, [L]), "submit failed": (F, [K]), "doubted": (S, [L]), "waiting": (Q, []), "running": (T, []),
         "hopeless": (X, [K, C]),
         "ending": (Q, [L]), "ended": (Q, [E]), "odd": (Q, []), "missing": (S, []), "job ended": (F, [K]), "port": (S, [L]),
-        "proved": (S, []), "unsafe": (S, []), "stop": (X, [L]), "log": (S, []), "tick": (S, []), "late tick": (X, [L]),
+        "proved": (S, []), "unsafe": (S, []), "not reached": (S, []), "stop": (X, [L]), "log": (S, []), "tick": (S, []), "late tick": (X, [L]),
     },
     "doubted": {
         "submitted": (Q, [L]), "submit failed": (F, [K]), "doubted": (S, [L]), "waiting": (Q, []), "running": (T, []),
         "hopeless": (X, [K, C]),
         "ending": (Q, [L]), "ended": (Q, [E]), "odd": (Q, []), "missing": (S, [L]), "job ended": (F, [K]), "port": (S, [L]),
-        "proved": (S, []), "unsafe": (S, []), "stop": (X, [L]), "log": (S, []), "tick": (S, []), "late tick": (X, [L]),
+        "proved": (S, []), "unsafe": (S, []), "not reached": (S, []), "stop": (X, [L]), "log": (S, []), "tick": (S, []), "late tick": (X, [L]),
     },
     "queued": {
         "submitted": (Q, []), "submit failed": (Q, []), "doubted": (Q, []), "waiting": (Q, []), "running": (T, []),
         "hopeless": (X, [K, C]),
         "ending": (Q, [L]), "ended": (Q, [E]), "odd": (Q, []), "missing": (Q, [L]), "job ended": (F, [K]), "port": (Q, [L]),
-        "proved": (Q, []), "unsafe": (Q, []), "stop": (X, [K, C]), "log": (Q, []), "tick": (Q, []), "late tick": (X, [K, C]),
+        "proved": (Q, []), "unsafe": (Q, []), "not reached": (Q, []), "stop": (X, [K, C]), "log": (Q, []), "tick": (Q, []), "late tick": (X, [K, C]),
     },
     "starting": {
         "submitted": (T, []), "submit failed": (T, []), "doubted": (T, []), "waiting": (Q, [K]), "running": (T, []),
         "hopeless": (X, [K, C]),
         "ending": (T, [L]), "ended": (T, [E]), "odd": (T, []), "missing": (T, [L]), "job ended": (F, [K]), "port": (T, [P]),
-        "proved": (R, []), "unsafe": (X, [K, C]), "stop": (X, [K, C]), "log": (T, []), "tick": (T, []), "late tick": (X, [K, C]),
+        "proved": (R, []), "unsafe": (X, [K, C]), "not reached": (T, []), "stop": (X, [K, C]), "log": (T, []), "tick": (T, []), "late tick": (X, [K, C]),
     },
     "starting+port": {
         "submitted": (T, []), "submit failed": (T, []), "doubted": (T, []), "waiting": (Q, [K]), "running": (T, []),
         "hopeless": (X, [K, C]),
         "ending": (T, [L]), "ended": (T, [E]), "odd": (T, []), "missing": (T, [L]), "job ended": (F, [K]), "port": (T, []),
-        "proved": (R, []), "unsafe": (X, [K, C]), "stop": (X, [K, C]), "log": (T, []), "tick": (T, []), "late tick": (X, [K, C]),
+        "proved": (R, []), "unsafe": (X, [K, C]), "not reached": (T, []), "stop": (X, [K, C]), "log": (T, []), "tick": (T, []), "late tick": (X, [K, C]),
     },
     "ready": {
         "submitted": (R, []), "submit failed": (R, []), "doubted": (R, []), "waiting": (Q, [K]), "running": (R, []),
         "hopeless": (X, [K, C]),
         "ending": (R, [L]), "ended": (R, [E]), "odd": (R, []), "missing": (R, [L]), "job ended": (F, [K]), "port": (R, []),
-        "proved": (R, []), "unsafe": (R, []), "stop": (X, [K, C]), "log": (R, []), "tick": (R, []), "late tick": (R, []),
+        "proved": (R, []), "unsafe": (R, []), "not reached": (R, []), "stop": (X, [K, C]), "log": (R, []), "tick": (R, []), "late tick": (R, []),
     },
     "stopping": {
         "submitted": (X, []), "submit failed": (X, []), "doubted": (X, []), "waiting": (X, []), "running": (X, []),
         "hopeless": (X, []),
         "ending": (D, [K]), "ended": (D, [K]), "odd": (X, []), "missing": (X, [L]), "job ended": (D, [K]), "port": (X, []),
-        "proved": (X, []), "unsafe": (X, []), "stop": (X, []), "log": (X, []), "tick": (X, []), "late tick": (X, [C]),
+        "proved": (X, []), "unsafe": (X, []), "not reached": (X, []), "stop": (X, []), "log": (X, []), "tick": (X, []), "late tick": (X, [C]),
     },
     "stopping-no-id": {
         "submitted": (X, [C]), "submit failed": (D, [K]), "doubted": (X, [L]), "waiting": (X, [C]), "running": (X, [C]),
         "hopeless": (X, [C]),
         "ending": (D, [K]), "ended": (D, [K]), "odd": (X, [C]), "missing": (X, []), "job ended": (D, [K]), "port": (X, []),
-        "proved": (X, []), "unsafe": (X, []), "stop": (X, []), "log": (X, []), "tick": (X, []), "late tick": (X, []),
+        "proved": (X, []), "unsafe": (X, []), "not reached": (X, []), "stop": (X, []), "log": (X, []), "tick": (X, []), "late tick": (X, []),
     },
     "stopped": dict.fromkeys(EVENTS, (D, [])),
     "failed": dict.fromkeys(EVENTS, (F, [])),
@@ -297,6 +298,19 @@ def test_the_start_timeout_reads_the_log_before_it_cancels():
 
     assert commands == [life.CloseConnections(), life.Cancel("7", read_log_first=True)]
     assert attempt.failure.kind is FailureKind.START_TIMEOUT
+    assert attempt.failure.message == "Jupyter did not come up in time."
+    assert "rescue" in attempt.failure.advice
+
+
+def test_a_server_that_the_hub_cannot_reach_is_not_blamed_on_its_user():
+    attempt, commands = play(STATES["starting+port"], (5, life.NotReached("The name n1 is unknown.")))
+    assert (attempt.state, commands) == (State.STARTING, [])
+    attempt, _ = play(attempt, (291, life.Ticked()))
+
+    assert attempt.failure.kind is FailureKind.START_TIMEOUT
+    assert attempt.failure.message == "Jupyter came up, but the hub cannot reach it."
+    assert attempt.failure.reason.endswith("said where Jupyter listens. The name n1 is unknown.")
+    assert "the people who run this hub" in attempt.failure.advice
 
 
 def test_a_job_that_finishes_by_itself_when_ready_is_no_failure():

@@ -432,6 +432,20 @@ async def test_a_listing_that_hides_jobs_declares_nobody_gone(hub):
     assert hub.manager.get("ada").failure.kind is FailureKind.TIME_LIMIT
 
 
+async def test_nothing_is_started_that_the_hub_could_not_see(hub):
+    await hub.ready("bob")
+    hub.scheduler.sees_all_users = False
+    await hub.listing.look()
+
+    assert "hides users' jobs" in (await hub.manager.form("ada")).problem
+    with pytest.raises(SchedulerUnavailable, match="hides users' jobs"):
+        await hub.start()
+    assert hub.state("bob") is State.READY
+    hub.scheduler.sees_all_users = True
+    await hub.listing.look()
+    await hub.start()
+
+
 async def test_a_requeued_job_gets_a_new_route(hub):
     attempt = await hub.ready()
     assert hub.manager.route("ada").endpoint.host == "n1"

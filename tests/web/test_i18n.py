@@ -68,7 +68,7 @@ def test_a_text_of_ours_inside_a_message_is_translated_too(catalogues):
 
 
 def test_pieces_with_values_are_translated(catalogues):
-    text = "The job ran on node7 for 120 s, but it never said where it listens."
+    text = "The job ran on node7 for 120 s, but Jupyter never said where it listens."
 
     assert catalogues["fr"].message(text) == (
         "La tâche a été en cours sur node7 pendant 120 s, mais Jupyter n’a jamais dit où il écoute."

@@ -63,6 +63,9 @@ _NOT_SENT = (
 _EITHER = ("protocol authentication error", "temporarily unable to accept job")
 """Said of requests that were sent and of those that were not: it depends on what stands beside it."""
 
+_NO_COMMAND = (126, 127)
+"""What env(1), timeout(1) and shells exit with where a program cannot be executed, or is not there."""
+
 _GONE = ("invalid job id", "already completing or completed", "job/step already completing")
 """What scancel says where there is nothing left to cancel."""
 
@@ -112,7 +115,9 @@ def _explain(result: CommandResult) -> SchedulerError:
     words = last_words(result.stderr)
     if _mentions(result.stderr, _SENT):
         return _doubtful(result)
-    if _mentions(result.stderr, _NOT_SENT) or result.exit_status in (126, 127):
+    if result.exit_status in _NO_COMMAND:
+        return _no_command("sbatch", result)
+    if _mentions(result.stderr, _NOT_SENT):
         return SchedulerUnavailable(SILENT, f"sbatch ended with {result.exit_status}: {words}")
     if _mentions(result.stderr, _EITHER):
         return _doubtful(result)
@@ -122,6 +127,13 @@ def _explain(result: CommandResult) -> SchedulerError:
         own = _PREFIX.sub("", said[-1])[:300]
         return SubmitRejected(plain or f"Slurm refused the job: {own}", own)
     return _doubtful(result)
+
+
+def _no_command(program: str, result: CommandResult) -> SchedulerUnavailable:
+    return SchedulerUnavailable(
+        f"There is no working {program} command on the cluster's login node.",
+        f"{program} ended with {result.exit_status}: {last_words(result.stderr)}; is slurm.bin_dir right?",
+    )
 
 
 def parse_estimate(result: CommandResult, tz: tzinfo = UTC) -> Estimate:
@@ -162,6 +174,8 @@ def verify_answered(result: CommandResult, program: str) -> str:
     Raises:
         SchedulerUnavailable: It failed.
     """
+    if result.exit_status in _NO_COMMAND:
+        raise _no_command(program, result)
     if result.exit_status != 0:
         detail = f"{program} ended with {result.exit_status}: {last_words(result.stderr)}"
         raise SchedulerUnavailable(SILENT, detail)

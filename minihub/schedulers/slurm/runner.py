@@ -6,7 +6,7 @@ import logging
 from collections import Counter
 from collections.abc import Sequence
 
-from minihub.errors import SchedulerUnavailable, TransportError
+from minihub.errors import ConnectFailed, SchedulerUnavailable, TransportError
 from minihub.schedulers.slurm.answers import SILENT
 from minihub.transports.base import CommandResult, Transport
 
@@ -37,5 +37,8 @@ class CommandRunner:
         """
         try:
             return await self.run(argv, user=user)
+        except ConnectFailed as error:
+            # Not Slurm is to blame: say who is.
+            raise SchedulerUnavailable(error.user_message, error.detail) from error
         except TransportError as error:
             raise SchedulerUnavailable(SILENT, str(error)) from error
