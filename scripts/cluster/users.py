@@ -43,7 +43,9 @@ def create_service_account(layout: Layout) -> None:
     home = f"/home/{SERVICE_USER}"
     if exists(layout, SERVICE_USER):
         # A hub of this machine's own has one, which cannot log in; here, in the cluster's own /etc, it can.
-        run_in(layout, "hub", ["usermod", "--shell", "/bin/bash", "--home", home, SERVICE_USER])
+        # Not by usermod, which refuses while that hub runs, or another cluster's.
+        script = rf"s|^({SERVICE_USER}:.*):[^:]*:[^:]*$|\1:{home}:/bin/bash|"
+        run_in(layout, "hub", ["sed", "--regexp-extended", "--in-place", script, "/etc/passwd"])
     else:
         useradd = ["useradd", "--system", "--user-group", "--home-dir", home, "--shell", "/bin/bash"]
         run_in(layout, "hub", [*useradd, SERVICE_USER])
