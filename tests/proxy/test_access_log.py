@@ -168,7 +168,7 @@ def test_a_full_disk_is_told_and_costs_lines_only(path, clock):
 
 @pytest.mark.parametrize("name", ["none/access.log", "."])
 def test_what_cannot_be_opened_is_said_at_the_start(tmp_path, clock, name):
-    with pytest.raises(ConfigError, match="proxy.access_log"):
+    with pytest.raises(ConfigError, match=r"proxy\.access_log"):
         AccessLog(tmp_path / name, clock)
 
 
@@ -197,7 +197,9 @@ async def raw(hub, text):
 
 def short(path, access):
     access.flush()
-    return [(line["method"], line["target"], line["user"], line["status"], line["bytes"]) for line in lines(path)]
+    return [
+        (line["method"], line["target"], line["user"], line["status"], line["bytes"]) for line in lines(path)
+    ]
 
 
 async def test_one_line_per_exchange(path, backend, browser):
