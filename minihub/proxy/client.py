@@ -378,6 +378,8 @@ class Client(Connection):
             self._expire_idle(now)
         elif self._phase is Phase.LINGER:
             self._close()
+        elif self._phase is Phase.DECIDING:
+            self.refuse(503, "The hub cannot say right now who you are. Try again in a moment.")
         elif self._phase is Phase.HEAD:
             self.refuse(408, "The head of the request took too long.")
         elif self.valve.is_shut and self._upstream is not None:

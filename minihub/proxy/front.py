@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import resource
 import ssl
 from collections import Counter
 
 from minihub.auth.cookies import login_cookie, own_cookie_names
-from minihub.auth.model import MAX_COOKIES_TRIED, Identity, Principal, resolve_cookies
+from minihub.auth.model import Identity, Principal, resolve_cookies
 from minihub.auth.origin import SAFE_METHODS
 from minihub.auth.request import find_client, is_trusted_proxy
 from minihub.config import Settings
@@ -38,6 +39,8 @@ log = logging.getLogger(__name__)
 
 RECHECK_S = 60.0
 """How often open websockets and long answers are looked at: is there traffic, is the login still good?"""
+ASK_S = 30.0
+"""How long the store may take to say who knocks."""
 BACKLOG = 1024
 HUB_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "PROPFIND"})
 """What the hub's own pages are asked with; they refuse most of it."""
@@ -251,11 +254,13 @@ class FrontDoor:
         if not isinstance(knock, gate.Knock) or not (knock.cookies or knock.tokens):
             self._to_hub(client, request)
             return
-        for cookie in knock.cookies[:MAX_COOKIES_TRIED]:
-            principal = self._identity.cached_login(cookie)
+        if knock.cookies:
+            # Only the first, since of several the first valid one counts, and memory does not know all valid ones.
+            principal = self._identity.cached_login(knock.cookies[0])
             if principal is not None:
-                self._settle(client, request, knock, principal, cookie)
+                self._settle(client, request, knock, principal, knock.cookies[0])
                 return
+        client.deadline = self.time() + ASK_S
         self._keeper.start(self._ask(client, request, knock), name="who knocks")
 
     async def _ask(self, client: Client, request: RequestHead, knock: gate.Knock) -> None:
@@ -270,6 +275,7 @@ class FrontDoor:
             principal = None
         if client.is_gone:
             return
+        client.deadline = math.inf
         if principal is None:
             self._to_hub(client, request)
         else:
