@@ -357,6 +357,8 @@ class Client(Connection):
 
     def break_off(self) -> None:
         """End the exchange now: its server stops, or its login is over."""
+        # connection_lost comes a turn later, and a connection that was being dialled may come before it.
+        self._phase = Phase.CLOSED
         self._drop_upstream()
         break_off(self.transport)
 
