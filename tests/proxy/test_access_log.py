@@ -197,7 +197,9 @@ async def raw(hub, text):
 
 def short(path, access):
     access.flush()
-    return [(line["method"], line["target"], line["user"], line["status"], line["bytes"]) for line in lines(path)]
+    return [
+        (line["method"], line["target"], line["user"], line["status"], line["bytes"]) for line in lines(path)
+    ]
 
 
 async def test_one_line_per_exchange(path, backend, browser):

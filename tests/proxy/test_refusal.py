@@ -65,7 +65,9 @@ def test_allow_names_methods_but_not_trace():
     assert "CONNECT" not in allowed
 
 
-@pytest.mark.parametrize("message", ["", 'with "quotes"', "two\r\nSet-Cookie: a=1\r\n\r\nlines", "é ü \N{SNOWMAN}"])
+@pytest.mark.parametrize(
+    "message", ["", 'with "quotes"', "two\r\nSet-Cookie: a=1\r\n\r\nlines", "é ü \N{SNOWMAN}"]
+)
 def test_no_message_leaves_the_body(message):
     response, body = read(build_refusal(400, message))
     assert json.loads(body)["message"] == message

@@ -196,7 +196,9 @@ async def test_a_slow_reader_slows_the_writer(way):
     async with joined() as ends:
         one, other = both(ends, way)
         tunnel = ends.tunnel
-        reads, writes = (tunnel.transport, tunnel.server) if way == "up" else (tunnel.server, tunnel.transport)
+        reads, writes = (
+            (tunnel.transport, tunnel.server) if way == "up" else (tunnel.server, tunnel.transport)
+        )
         data = bytes(n % 251 for n in range(65_521)) * 500
         sending = asyncio.create_task(send(one, data))
         await until(lambda: not reads.is_reading())
@@ -324,5 +326,7 @@ async def test_many_tunnels_forget_themselves():
     for ends in made:
         ends.browser.close()
         ends.server.close()
-    await until(lambda: all(ends.tunnel.transport.is_closing() and ends.tunnel.server.is_closing() for ends in made))
+    await until(
+        lambda: all(ends.tunnel.transport.is_closing() and ends.tunnel.server.is_closing() for ends in made)
+    )
     assert len(forgotten) == 300
