@@ -663,13 +663,13 @@ class HeldDialer(Dialer):
     def __init__(self, route):
         super().__init__(route, None, timeout_s=5)
         self.may = asyncio.Event()
-        self.asked = 0
+        self.made = []
 
     async def dial(self, factory):
-        self.asked += 1
-        made = await super().dial(factory)
+        upstream = await super().dial(factory)
+        self.made.append(upstream)
         await self.may.wait()
-        return made
+        return upstream
 
 
 @asynccontextmanager
@@ -679,8 +679,10 @@ async def dialling(hub):
     hub.pools._by_user["alice"] = Pool(route, dialer, hub.pools._keeper, hub.pools._rules)
     async with knock(hub) as browser:
         browser.ask("/user/alice/x", LOGIN)
-        await until(lambda: dialer.asked)
+        await until(lambda: dialer.made)
         yield browser, dialer.may
+    dialer.may.set()
+    await until(dialer.made[0].transport.is_closing)
 
 
 @pytest.mark.parametrize("first", ["revoked", "connected"])

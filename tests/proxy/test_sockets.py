@@ -124,7 +124,7 @@ async def test_breaking_off_resets(pending):
 
 
 async def test_breaking_off_what_is_gone_already():
-    async with pair() as (transport, protocol, peer):
+    async with pair() as (transport, protocol, _):
         break_off(transport)
         break_off(transport)
         await until(lambda: protocol.lost)
