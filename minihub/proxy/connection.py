@@ -128,7 +128,9 @@ class Connection(asyncio.Protocol):
         self._phase = Phase.CLOSED
         self._full_size = self.transport.get_write_buffer_size()
         self.deadline = self._door.time() + self._door.body_timeout_s
-        self.transport.close()
+        # asyncio's transports for TLS cannot be aborted any more after a second close (Python 3.11, sslproto.py).
+        if not self.transport.is_closing():
+            self.transport.close()
 
     def _drop_upstream(self) -> None:
         upstream, self._upstream = self._upstream, None

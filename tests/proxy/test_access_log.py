@@ -204,8 +204,10 @@ def short(path, access):
 
 async def test_one_line_per_exchange(path, backend, browser):
     async with running(path, backend) as (hub, access):
-        async with browser.get(hub.url("download?size=70000&length=1&token=no"), headers=hub.login) as answer:
-            assert len(await answer.read()) == 70_000
+        async with browser.get(
+            hub.url("download?size=2000000&length=1&token=no"), headers=hub.login
+        ) as answer:
+            assert len(await answer.read()) == 2_000_000
         async with browser.head(hub.url("status?s=404"), headers=hub.login) as answer:
             assert answer.status == 404
         async with browser.post(f"{hub.origin}/hub/page", data=b"body") as answer:
@@ -214,7 +216,7 @@ async def test_one_line_per_exchange(path, backend, browser):
             refused = len(await answer.read())
         await until(lambda: len(short(path, access)) == 4)
         assert short(path, access) == [
-            ("GET", "/user/alice/download?size=70000&length=1", "alice", 200, 70_000),
+            ("GET", "/user/alice/download?size=2000000&length=1", "alice", 200, 2_000_000),
             ("HEAD", "/user/alice/status?s=404", "alice", 404, 0),
             ("POST", "/hub/page", "", 200, size),
             ("GET", "/user/alice/x", "", 403, refused),

@@ -58,7 +58,7 @@ async def read_end(peer):
 
 
 async def test_silence_is_noticed_and_so_is_data_in_either_direction():
-    async with pair() as (transport, _protocol, peer):
+    async with pair() as (transport, _, peer):
         transport.write(b"x")
         assert await asyncio.get_running_loop().sock_recv(peer, 10) == b"x"
         assert was_used_within(transport, 60)
@@ -124,12 +124,12 @@ async def test_breaking_off_resets(pending):
 
 
 async def test_breaking_off_what_is_gone_already():
-    async with pair() as (transport, protocol, _peer):
+    async with pair() as (transport, protocol, _):
         break_off(transport)
         break_off(transport)
         await until(lambda: protocol.lost)
         break_off(transport)
-    async with pair() as (transport, protocol, _peer):
+    async with pair() as (transport, protocol, _):
         transport.close()
         break_off(transport)
         await until(lambda: protocol.lost)
