@@ -21,9 +21,33 @@ def a_pass(found, user="alice"):
     return Pass(found, user, f"/user/{user}/", "cookie", unsafe=False, fields=b"")
 
 
-def test_a_block_is_found_by_its_very_bytes():
+def seen_twice(memos, found):
+    memos.add(found)
+    return memos.add(found)
+
+
+def test_what_comes_once_is_not_remembered():
     memos = Memos()
     made = memos.add(header("X-A: 1"))
+    assert made.header.fields
+    assert memos.find(made.header.raw) is None
+    memos.add(header("X-A: 2"))
+    assert len(memos) == 0
+    assert memos.find(memos.add(header("X-A: 1")).header.raw) is not None
+
+
+def test_what_came_once_is_forgotten_some_day():
+    memos = Memos()
+    memos.add(header("X-A: 1"))
+    for n in range(memo._MOST_ONCE + 1):
+        memos.add(header(host=f"h{n}"))
+    assert len(memos._once) <= memo._MOST_ONCE
+    assert len(memos) == 0
+
+
+def test_a_block_is_found_by_its_very_bytes():
+    memos = Memos()
+    made = seen_twice(memos, header("X-A: 1"))
     assert memos.find(b"Host: h\r\nX-A: 1\r\n\r\n") is made
     for other in (b"Host: h\r\nX-A: 2\r\n\r\n", b"Host: h\r\nx-a: 1\r\n\r\n", b"Host: h\r\nX-A: 1\r\n", b""):
         assert memos.find(other) is None
@@ -73,7 +97,7 @@ def test_passes_do_not_add_up():
 def test_blocks_do_not_add_up():
     memos = Memos()
     for n in range(2 * memo.MOST + 1):
-        made = memos.add(header(host=f"h{n}"))
+        made = seen_twice(memos, header(host=f"h{n}"))
         assert memos.find(made.header.raw) is made
         assert len(memos) <= memo.MOST
 
@@ -82,8 +106,8 @@ def test_a_long_block_is_not_remembered():
     memos = Memos()
     longest = header("X-A: " + "x" * (memo.LONGEST - len("Host: h\r\nX-A: \r\n\r\n")))
     assert len(longest.raw) == memo.LONGEST
-    assert memos.find(memos.add(longest).header.raw) is not None
+    assert memos.find(seen_twice(memos, longest).header.raw) is not None
     longer = header("X-A: " + "x" * memo.LONGEST)
-    assert memos.add(longer).header is longer, "it serves its own connection"
+    assert seen_twice(memos, longer).header is longer, "it serves its own connection"
     assert memos.find(longer.raw) is None
     assert len(memos) == 1
