@@ -89,9 +89,10 @@ class LoginSessions:
                 self._by_cookie.pop(cookie)
                 return None
             self._by_cookie.put(cookie, entry)
-        if self._clock.wall() - entry.checked_at >= RECHECK_S:
+        now = self._clock.wall()
+        if now - entry.checked_at >= RECHECK_S:
             return None
-        return self._use(entry.principal.key, entry)
+        return self._use(entry.principal.key, entry, now)
 
     async def login(self, cookie: str) -> Principal | None:
         """Who sends `cookie`; None if it is unknown, expired or revoked, or its user is not admitted now. Counts as use.
@@ -114,13 +115,13 @@ class LoginSessions:
         if self._clock.wall() - entry.checked_at >= RECHECK_S:
             user = entry.principal.user
             return await self._admit(LoginRow(key, user, entry.created_at, entry.last_seen, "", ""))
-        return self._use(key, entry)
+        return self._use(key, entry, self._clock.wall())
 
     def touch(self, key: str) -> None:
         """Traffic of this login passes (a websocket, say): counts as use."""
         entry = self._cache.get(key)
         if entry is not None:
-            self._use(key, entry)
+            self._use(key, entry, self._clock.wall())
 
     async def revoke(self, cookie: str) -> None:
         """End the login session of a cookie; an unknown one is no error."""
@@ -203,7 +204,7 @@ class LoginSessions:
         admin = await self._policy.is_admin(row.user)
         if row.key in self._revoked:
             return None
-        return self._use(row.key, self._remember(row, admin=admin))
+        return self._use(row.key, self._remember(row, admin=admin), self._clock.wall())
 
     def _remember(self, row: LoginRow, *, admin: bool) -> _Entry:
         ends = row.created_at + self._settings.absolute_lifetime_s
@@ -213,8 +214,7 @@ class LoginSessions:
         self._cache.put(row.key, entry)
         return entry
 
-    def _use(self, key: str, entry: _Entry) -> Principal | None:
-        now = self._clock.wall()
+    def _use(self, key: str, entry: _Entry, now: float) -> Principal | None:
         if self._over(entry.created_at, entry.last_seen, now):
             self._cache.pop(key)
             return None

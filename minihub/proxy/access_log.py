@@ -52,10 +52,11 @@ class AccessLog:
             raise ConfigError(f"proxy.access_log: {path} cannot be written: {error.strerror}") from error
 
     def _open(self) -> None:
+        opened = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o640)
+        # The old file is kept until there is a new one, so that there is always one to compare with.
         if self._descriptor >= 0:
             os.close(self._descriptor)
-            self._descriptor = -1
-        self._descriptor = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o640)
+        self._descriptor = opened
 
     def begin(self, method: str, target: str, address: str) -> Record:
         """Note that a request came."""

@@ -14,12 +14,19 @@ from minihub.errors import UpstreamError
 from minihub.proxy.access_log import Record
 from minihub.proxy.connection import Connection, Phase
 from minihub.proxy.framing import BadMessage, Body, UntilClose, start_body
+from minihub.proxy.memo import Memo
 from minihub.proxy.pool import Pool
 from minihub.proxy.refusal import build_refusal
-from minihub.proxy.sockets import break_off
+from minihub.proxy.sockets import break_off, count_unread
 from minihub.proxy.upstream import Lost, Upstream
 from minihub.proxy.valve import AHEAD, PEER_FULL
-from minihub.proxy.wire import HeaderBlock, RequestHead, ResponseHead, find_head_end, parse_request
+from minihub.proxy.wire import (
+    RequestHead,
+    ResponseHead,
+    find_head_end,
+    parse_repeated,
+    parse_request,
+)
 
 if TYPE_CHECKING:
     from minihub.proxy.front import FrontDoor
@@ -40,7 +47,6 @@ class Client(Connection):
     """A browser's connection and the exchange on it."""
 
     __slots__ = (
-        "_block",
         "_body",
         "_buffer",
         "_close_after",
@@ -55,9 +61,9 @@ class Client(Connection):
         "_started",
         "_upgrade",
         "cookie",
-        "hub_head",
         "known",
         "login_key",
+        "memo",
         "request",
         "user",
     )
@@ -71,11 +77,10 @@ class Client(Connection):
         self.login_key = ""
         self.cookie = ""
         """The login cookie that let the exchange in, "" for a token."""
+        self.memo: Memo | None = None
+        """Of the last header block, which a browser mostly repeats."""
         self.known: Pass | None = None
-        """What the door found out about the last header block, which a browser mostly repeats."""
-        self.hub_head: tuple[HeaderBlock, bytes] | None = None
-        """The last header block as it goes to the hub's pages."""
-        self._block: HeaderBlock | None = None
+        """What the gate said of it, if it let it pass."""
         self._buffer = b""
         self._searched = 0
         self._body: Body | None = None
@@ -141,19 +146,23 @@ class Client(Connection):
 
     def _read_head(self, data: bytes) -> None:
         try:
-            end = find_head_end(data, self._searched)
-            if end < 0:
-                if not self._buffer:
-                    self.deadline = self._door.time() + self._door.head_timeout_s
-                self._buffer, self._searched = data, len(data)
-                return
-            request = parse_request(data[:end], self._block)
+            request = parse_repeated(data, self.memo.header) if self.memo is not None else None
+            rest = b""
+            if request is None:
+                end = find_head_end(data, self._searched)
+                if end < 0:
+                    if not self._buffer:
+                        self.deadline = self._door.time() + self._door.head_timeout_s
+                    self._buffer, self._searched = data, len(data)
+                    return
+                request = self._parse(data[:end])
+                rest = data[end:]
         except BadMessage as error:
             self.refuse(error.status, error.reason)
             return
-        self._buffer, self._searched = data[end:], 0
+        self._buffer, self._searched = rest, 0
         self.request = request
-        header = self._block = request.header
+        header = request.header
         if header.framing is not None:
             body = start_body(header.framing)
             self._body = None if body.over else body
@@ -167,6 +176,16 @@ class Client(Connection):
         if access is not None:
             self._record = access.begin(request.method, request.target, self.address)
         self._door.decide(self, request)
+
+    def _parse(self, head: bytes) -> RequestHead:
+        memos = self._door.memos
+        memo = memos.find(head[head.find(b"\r\n") + 2 :])
+        request = parse_request(head, memo.header if memo is not None else None)
+        if memo is None or request.header is not memo.header:
+            memo = memos.add(request.header)
+        self.memo = memo
+        self.known = memo.find_pass(self.origin)
+        return request
 
     def _send_body(self, body: Body, data: bytes) -> None:
         assert self._upstream is not None
@@ -272,6 +291,8 @@ class Client(Connection):
             self._close()
         else:
             self._phase = Phase.HEAD
+            if self.memo is not None and self.memo.is_long:
+                self.memo = self.known = None
             if not self._is_full:
                 wait = HUB_IDLE_S if self._hub is not None else self._door.idle_timeout_s
                 self.deadline = self._door.time() + wait
@@ -338,6 +359,7 @@ class Client(Connection):
 
     def break_off(self) -> None:
         """End the exchange now: its server stops, or its login is over."""
+        self._phase = Phase.CLOSED  # at once: what is being dialled for it must find nobody
         self._drop_upstream()
         break_off(self.transport)
 
@@ -356,6 +378,8 @@ class Client(Connection):
             self._expire_idle(now)
         elif self._phase is Phase.LINGER:
             self._close()
+        elif self._phase is Phase.DECIDING:
+            self.refuse(503, "The hub cannot say right now who you are. Try again in a moment.")
         elif self._phase is Phase.HEAD:
             self.refuse(408, "The head of the request took too long.")
         elif self.valve.is_shut and self._upstream is not None:
@@ -365,7 +389,7 @@ class Client(Connection):
 
     def _expire_server(self, now: float, upstream: Upstream) -> None:
         """Give up on a server that reads nothing of an upload; one that answers nothing never is."""
-        size = upstream.transport.get_write_buffer_size()
+        size = count_unread(upstream.transport)
         if 0 < self._server_size <= size:
             self._drop_upstream()
             self._door.unanswered(self, Lost.UNANSWERED, "it does not read what is sent to it")

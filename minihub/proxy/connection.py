@@ -7,7 +7,7 @@ import math
 from enum import IntEnum
 from typing import TYPE_CHECKING, Final, cast
 
-from minihub.proxy.sockets import break_off
+from minihub.proxy.sockets import break_off, count_unread
 from minihub.proxy.upstream import WATER_MARK, Upstream
 from minihub.proxy.valve import PEER_FULL, Valve
 
@@ -45,6 +45,7 @@ class Connection(asyncio.Protocol):
         "_upstream",
         "address",
         "deadline",
+        "origin",
         "scheme",
         "transport",
         "valve",
@@ -61,6 +62,8 @@ class Connection(asyncio.Protocol):
         self._upstream: Upstream | None = None
         self.address = ""
         self.scheme = "http"
+        self.origin = (self.address, self.scheme)
+        """Both, as a key."""
         self.deadline = math.inf
         """Loop time at which `Client.expire` is called."""
 
@@ -84,6 +87,7 @@ class Connection(asyncio.Protocol):
         self.address = peer[0] if isinstance(peer, tuple) else ""
         if transport.get_extra_info("sslcontext") is not None:
             self.scheme = "https"
+        self.origin = (self.address, self.scheme)
         self.deadline = self._door.time() + self._door.head_timeout_s
 
     def eof_received(self) -> bool:
@@ -93,7 +97,7 @@ class Connection(asyncio.Protocol):
     def pause_writing(self) -> None:
         """The browser does not keep up: read no more of the answer."""
         self._is_full = True
-        self._full_size = self.transport.get_write_buffer_size()
+        self._full_size = count_unread(self.transport)
         self.deadline = self._door.time() + self._door.body_timeout_s
         if self._upstream is not None:
             self._upstream.valve.shut(PEER_FULL)
@@ -106,7 +110,7 @@ class Connection(asyncio.Protocol):
 
     def _expire_reader(self, now: float) -> None:
         """Give up on who does not read what was written; slow is allowed, not at all is not."""
-        size = self.transport.get_write_buffer_size()
+        size = count_unread(self.transport)
         if 0 < size < self._full_size:
             self._full_size = size
             self.deadline = now + self._door.body_timeout_s
@@ -124,7 +128,9 @@ class Connection(asyncio.Protocol):
         self._phase = Phase.CLOSED
         self._full_size = self.transport.get_write_buffer_size()
         self.deadline = self._door.time() + self._door.body_timeout_s
-        self.transport.close()
+        # asyncio's transports for TLS cannot be aborted any more after a second close (Python 3.11, sslproto.py).
+        if not self.transport.is_closing():
+            self.transport.close()
 
     def _drop_upstream(self) -> None:
         upstream, self._upstream = self._upstream, None

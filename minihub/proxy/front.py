@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import resource
 import ssl
 from collections import Counter
 
 from minihub.auth.cookies import login_cookie, own_cookie_names
-from minihub.auth.model import MAX_COOKIES_TRIED, Identity, Principal, resolve_cookies
+from minihub.auth.model import Identity, Principal, resolve_cookies
 from minihub.auth.origin import SAFE_METHODS
 from minihub.auth.request import find_client, is_trusted_proxy
 from minihub.config import Settings
@@ -22,8 +23,9 @@ from minihub.errors import HubError, UpstreamError, UpstreamUnsafe
 from minihub.proxy import gate
 from minihub.proxy.access_log import AccessLog
 from minihub.proxy.client import Client
-from minihub.proxy.headers import PROBLEM_FIELD, build_hub_fields, build_server_fields
+from minihub.proxy.headers import PROBLEM_FIELD, build_server_fields
 from minihub.proxy.hub_app import HubApp
+from minihub.proxy.memo import Memos
 from minihub.proxy.pool import Pools, Rules
 from minihub.proxy.sockets import was_used_within
 from minihub.proxy.tunnel import Tunnel
@@ -37,6 +39,8 @@ log = logging.getLogger(__name__)
 
 RECHECK_S = 60.0
 """How often open websockets and long answers are looked at: is there traffic, is the login still good?"""
+ASK_S = 30.0
+"""How long the store may take to say who knocks."""
 BACKLOG = 1024
 HUB_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "PROPFIND"})
 """What the hub's own pages are asked with; they refuse most of it."""
@@ -97,6 +101,7 @@ class FrontDoor:
         self._clients: set[Client] = set()
         self._by_address: Counter[str] = Counter()
         self._tunnels: set[Tunnel] = set()
+        self.memos = Memos()
         self._listening: asyncio.Server | None = None
         self.is_closing = False
         self.time = asyncio.get_running_loop().time
@@ -139,6 +144,8 @@ class FrontDoor:
             tunnel.break_off()
         for client in tuple(self._clients):
             client.end_when_done()
+        if self._hub is not None:
+            await self._hub.shut_down()
         end = self.time() + timeout_s
         # An event for it would have to be set after every request, for nobody.
         while any(client.is_busy for client in self._clients) and self.time() < end:  # noqa: ASYNC110
@@ -247,11 +254,13 @@ class FrontDoor:
         if not isinstance(knock, gate.Knock) or not (knock.cookies or knock.tokens):
             self._to_hub(client, request)
             return
-        for cookie in knock.cookies[:MAX_COOKIES_TRIED]:
-            principal = self._identity.cached_login(cookie)
+        if knock.cookies:
+            # Only the first, since of several the first valid one counts, and memory does not know all valid ones.
+            principal = self._identity.cached_login(knock.cookies[0])
             if principal is not None:
-                self._settle(client, request, knock, principal, cookie)
+                self._settle(client, request, knock, principal, knock.cookies[0])
                 return
+        client.deadline = self.time() + ASK_S
         self._keeper.start(self._ask(client, request, knock), name="who knocks")
 
     async def _ask(self, client: Client, request: RequestHead, knock: gate.Knock) -> None:
@@ -266,6 +275,7 @@ class FrontDoor:
             principal = None
         if client.is_gone:
             return
+        client.deadline = math.inf
         if principal is None:
             self._to_hub(client, request)
         else:
@@ -285,6 +295,8 @@ class FrontDoor:
         if cookie and not upgrade:
             unsafe = request.method not in SAFE_METHODS
             client.known = gate.Pass(request.header, knock.user, knock.prefix, cookie, unsafe, fields)
+            assert client.memo is not None
+            client.memo.keep_pass(client.origin, client.known)
         client.user, client.login_key, client.cookie = knock.user, principal.key, cookie
         self._to_server(client, request, knock.target, decision.route, fields, upgrade=upgrade)
 
@@ -301,13 +313,10 @@ class FrontDoor:
             # Its HTTP parser knows no others.
             client.refuse(405, "This method is not allowed here.")
             return
-        header = request.header
-        memo = client.hub_head
-        if memo is None or memo[0] is not header:
-            memo = client.hub_head = (header, build_hub_fields(header))
+        assert client.memo is not None
         line = f"{request.method} {request.target} HTTP/1.{request.version - 10}\r\n".encode("ascii")
         said = f"{PROBLEM_FIELD}: {problem}\r\n".encode("ascii") if problem else b""
-        client.send_to_hub(line + memo[1] + said + b"\r\n")
+        client.send_to_hub(line + client.memo.hub_fields + said + b"\r\n")
 
     def connect_hub(self, client: Client) -> Upstream:
         """A connection to the hub's own pages."""

@@ -145,12 +145,12 @@ def build_inbound(pairs: Pairs, *, own_cookies: frozenset[str], client: Client) 
 
 
 class Fate(Enum):
-    """What becomes of a browser's field."""
+    """What becomes of a field."""
 
     PASSES = 1
     HELD = 2
     COOKIE = 3
-    """Passes without the hub's cookies."""
+    """Passes without the hub's cookies, or stays within its user's path."""
 
 
 def _key(name: str) -> str:
@@ -166,7 +166,17 @@ def _inbound_fate(name: str) -> Fate:
     return Fate.HELD if held else Fate.PASSES
 
 
-_USUAL_FATES = {spelling: _inbound_fate(name) for name in USUAL_NAMES for spelling in (name, name.lower())}
+def _outbound_fate(name: str) -> Fate:
+    key = _key(name)
+    if key == "set-cookie":
+        return Fate.COOKIE
+    held = key in HOP_BY_HOP or key in _ORIGIN_WIDE or key.startswith("proxy-")
+    return Fate.HELD if held else Fate.PASSES
+
+
+_SPELLINGS = [spelling for name in USUAL_NAMES for spelling in (name, name.lower(), name.title())]
+_USUAL_FATES = {name: _inbound_fate(name) for name in _SPELLINGS}
+_USUAL_ANSWER_FATES = {name: _outbound_fate(name) for name in _SPELLINGS}
 
 
 def build_hub_answer_fields(pairs: Pairs) -> list[tuple[str, str]]:
@@ -188,10 +198,10 @@ def build_outbound(pairs: Pairs, *, own_cookies: frozenset[str], prefix: str) ->
     named = _named_by_connection(pairs)
     result: list[tuple[str, str]] = []
     for name, value in pairs:
-        key = name.lower().replace("_", "-")
-        if key in HOP_BY_HOP or key in named or key in _ORIGIN_WIDE or key.startswith("proxy-"):
+        fate = _USUAL_ANSWER_FATES.get(name) or _outbound_fate(name)
+        if fate is Fate.HELD or (named and _key(name) in named):
             continue
-        if key == "set-cookie":
+        if fate is Fate.COOKIE:
             kept = confine_cookie(value, own_cookies, prefix)
             if kept is not None:
                 result.append((name, kept))

@@ -52,8 +52,13 @@ class HubApp:
     def __init__(self, runner: web.AppRunner) -> None:
         server = runner.server
         assert server is not None, "set up the runner first"
+        self._runner = runner
         self._make_handler = server
         self._loop = asyncio.get_running_loop()
+
+    async def shut_down(self) -> None:
+        """Have the application end what would go on for ever, such as event streams."""
+        await self._runner.shutdown()
 
     def connect(self, browser: asyncio.Transport) -> Upstream:
         """A connection for the pages that come over `browser`'s one."""

@@ -12,7 +12,7 @@ from minihub.proxy.wire import ResponseHead
 from minihub.servers.model import Route, server_path
 from minihub.tasks import TaskKeeper
 
-MAX_IDLE = 32
+MAX_IDLE = 256
 """Connections kept for one server."""
 IDLE_S = 30.0
 """How long an idle connection is kept. Jupyter's own limit is an hour; a hub with many servers is to be small."""

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import fcntl
 import socket
 import struct
+import termios
 
 # struct tcp_info of <linux/tcp.h>: milliseconds since data was last sent (offset 44) and received (52).
 _TCP_INFO = struct.Struct("44xI4xI")
+_INT = struct.Struct("i")
 _LINGER_NOT = struct.pack("ii", 1, 0)
 
 
@@ -23,6 +26,22 @@ def was_used_within(transport: asyncio.BaseTransport | None, seconds: float) -> 
         return False
     sent_ms, received_ms = _TCP_INFO.unpack(info)
     return bool(min(sent_ms, received_ms) <= seconds * 1000)
+
+
+def count_unread(transport: asyncio.Transport) -> int:
+    """Bytes that were written and that the other end has not acknowledged: ours, and the kernel's (tcp(7), SIOCOUTQ).
+
+    The kernel takes megabytes: by our own buffer alone a slow reader looks like one who does not read at all.
+    """
+    connected = transport.get_extra_info("socket")
+    held = transport.get_write_buffer_size()
+    if connected is None:
+        return held
+    try:
+        waiting = fcntl.ioctl(connected.fileno(), termios.TIOCOUTQ, bytes(_INT.size))
+    except (OSError, ValueError):  # gone: -1 is no file descriptor
+        return held
+    return held + int(_INT.unpack(waiting)[0])
 
 
 def break_off(transport: asyncio.Transport) -> None:

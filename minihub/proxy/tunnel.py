@@ -20,7 +20,17 @@ LAST_BYTES_S = 10.0
 class Tunnel:
     """One open websocket: two ends, whose server it goes to, and what let it in."""
 
-    __slots__ = ("_forget", "address", "cookie", "is_half_closed", "login_key", "server", "transport", "user")
+    __slots__ = (
+        "_forget",
+        "address",
+        "cookie",
+        "is_half_closed",
+        "last_bytes",
+        "login_key",
+        "server",
+        "transport",
+        "user",
+    )
 
     def __init__(
         self,
@@ -52,6 +62,8 @@ class Tunnel:
         self.server = server
         self.is_half_closed = False
         """One side sends no more, and the other has been told."""
+        self.last_bytes: asyncio.TimerHandle | None = None
+        """Gives up on an end that does not read what it still gets; None: nothing is left to read."""
         self._forget: Callable[[Tunnel], None] | None = forget
         _End(self, transport, server)
         _End(self, server, transport)
@@ -108,11 +120,16 @@ class _End(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """As this side ended, the other one ends."""
+        tunnel = self._tunnel
+        if tunnel.last_bytes is not None:
+            # asyncio's transports cannot be aborted once they are gone.
+            tunnel.last_bytes.cancel()
+            tunnel.last_bytes = None
         if exc is not None:
             break_off(self._to)
         elif not self._to.is_closing():
             if self._to.get_write_buffer_size():
                 # Who does not read the last bytes does not hold the connection for ever.
-                asyncio.get_running_loop().call_later(LAST_BYTES_S, self._to.abort)
+                tunnel.last_bytes = asyncio.get_running_loop().call_later(LAST_BYTES_S, self._to.abort)
             self._to.close()
-        self._tunnel.end()
+        tunnel.end()

@@ -8,10 +8,11 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import Callable
+from dataclasses import dataclass
 from enum import Enum
 from typing import Final, Protocol, cast
 
-from minihub.proxy.framing import BadMessage, Body, UntilCloseBody, start_body
+from minihub.proxy.framing import BadMessage, Body, Length, UntilCloseBody, start_body
 from minihub.proxy.valve import PEER_FULL, Valve
 from minihub.proxy.wire import ResponseHead, find_head_end, parse_response
 
@@ -80,6 +81,21 @@ class Owner(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class _Memo:
+    """An answer's head and what became of it."""
+
+    head: bytes
+    method: str
+    unchunked: bool
+    response: ResponseHead
+    built: bytes
+
+    def fits(self, data: bytes, method: str, *, unchunked: bool) -> bool:
+        """Whether `data` begins with this very head, to such a request."""
+        return data.startswith(self.head) and method == self.method and unchunked == self.unchunked
+
+
 class Upstream(asyncio.Protocol):
     """One connection, and the exchange on it."""
 
@@ -119,7 +135,7 @@ class Upstream(asyncio.Protocol):
         self._reusable = False
         self._is_answering = False
         # The last head and what became of it: most answers of a connection differ in their body only.
-        self._memo: tuple[bytes, str, bool, ResponseHead, bytes] | None = None
+        self._memo: _Memo | None = None
         self._write: Callable[[bytes], None] = _nowhere
         self.exchanges = 0
         """How many were begun."""
@@ -223,16 +239,18 @@ class Upstream(asyncio.Protocol):
             data = self._buffer + data
             self._buffer = b""
         while True:
-            end = find_head_end(data, self._searched, answer=True)
-            if end < 0:
-                self._buffer, self._searched = data, len(data)
-                return
-            self._searched = 0
-            head, data = data[:end], data[end:]
             memo = self._memo
-            if memo is None or memo[0] != head or memo[1] != self._method or memo[2] != self._unchunked:
-                memo = self._memo = self._parse(head)
-            response, built = memo[3], memo[4]
+            if memo is not None and memo.fits(data, self._method, unchunked=self._unchunked):
+                data = data[len(memo.head) :]
+            else:
+                end = find_head_end(data, self._searched, answer=True)
+                if end < 0:
+                    self._buffer, self._searched = data, len(data)
+                    return
+                memo = self._memo = self._parse(data[:end])
+                data = data[end:]
+            self._searched = 0
+            response, built = memo.response, memo.built
             if response.status >= 200:
                 self._begin_body(response, built, data)
                 return
@@ -250,19 +268,22 @@ class Upstream(asyncio.Protocol):
             if not data or self._asker is None:
                 return
 
-    def _parse(self, head: bytes) -> tuple[bytes, str, bool, ResponseHead, bytes]:
+    def _parse(self, head: bytes) -> _Memo:
         response = parse_response(head, self._method)
         built = self._owner.build_head(response, unchunked=self._unchunked)
-        return head, self._method, self._unchunked, response, built
+        return _Memo(head, self._method, self._unchunked, response, built)
 
     def _begin_body(self, response: ResponseHead, built: bytes, data: bytes) -> None:
         asker = self._asker
         assert asker is not None
         self._reusable = response.keep_alive and not self._last
-        if response.framing is None:
+        framing = response.framing
+        if framing is None:
             over, taken, out = True, 0, b""
+        elif isinstance(framing, Length) and framing.size == len(data):
+            over, taken, out = True, len(data), data
         else:
-            body = self._body = start_body(response.framing, payload=self._unchunked, status=502)
+            body = self._body = start_body(framing, payload=self._unchunked, status=502)
             out, taken = body.feed(data)
             over = body.over
         asker.answer_head(response, built, out)

@@ -40,17 +40,16 @@ def _create_user(layout: Layout, user: User) -> None:
 
 def create_service_account(layout: Layout) -> None:
     """Create the hub's own user, its ssh key, and the user CA that sshd trusts."""
-    if not exists(layout, SERVICE_USER):
-        useradd = [
-            "useradd",
-            "--system",
-            "--user-group",
-            "--create-home",
-            "--shell",
-            "/bin/bash",
-            SERVICE_USER,
-        ]
-        run_in(layout, "hub", useradd)
+    home = f"/home/{SERVICE_USER}"
+    if exists(layout, SERVICE_USER):
+        # A hub of this machine's own has one, which cannot log in; here, in the cluster's own /etc, it can.
+        # Not by usermod, which refuses while that hub runs, or another cluster's.
+        script = rf"s|^({SERVICE_USER}:.*):[^:]*:[^:]*$|\1:{home}:/bin/bash|"
+        run_in(layout, "hub", ["sed", "--regexp-extended", "--in-place", script, "/etc/passwd"])
+    else:
+        useradd = ["useradd", "--system", "--user-group", "--home-dir", home, "--shell", "/bin/bash"]
+        run_in(layout, "hub", [*useradd, SERVICE_USER])
+    run_in(layout, "hub", ["install", "-d", "-m", "700", "-o", SERVICE_USER, "-g", SERVICE_USER, home])
     layout.hub_files.mkdir(mode=0o700, exist_ok=True)
     for key, comment in ((layout.user_ca, "hub user CA"), (layout.service_key, "hub service account")):
         if not key.exists():
@@ -58,7 +57,6 @@ def create_service_account(layout: Layout) -> None:
     layout.user_ca_public.write_text(layout.user_ca.with_suffix(".pub").read_text())
     # Only from the hub's address, as a careful site would write it; port forwarding serves via = "ssh".
     options = f'from="{layout.address("hub")}",no-pty,no-agent-forwarding,no-X11-forwarding'
-    home = f"/home/{SERVICE_USER}"
     public = layout.service_key.with_suffix(".pub").read_text()
     run_in(
         layout, "hub", ["install", "-d", "-m", "700", "-o", SERVICE_USER, "-g", SERVICE_USER, f"{home}/.ssh"]

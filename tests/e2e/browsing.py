@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 
 from playwright.async_api import BrowserContext, Page
 
-from tests.e2e.kit import ROOT, Hub
+from tests.e2e.kit import ROOT, Hub, until
 
 CHROMIUM = "/usr/bin/chromium"
 CHROMIUM_ARGS = [
@@ -44,6 +45,40 @@ async def menu(page: Page, item: str) -> None:
     """Choose from Jupyter's File menu; it holds hidden twins of some items."""
     await page.locator(".lm-MenuBar-item:visible", has_text=re.compile(r"^File$")).click()
     await page.locator(".lm-Menu-item:not(.lm-mod-hidden):visible", has_text=item).click()
+
+
+class TerminalWire:
+    """What a page's terminals print, as its websockets bring it: Lab draws it on a canvas that no test can read."""
+
+    KEPT = 10_000
+
+    def __init__(self, page: Page):
+        self.heard = ""
+        """The end of it, so that a flood is no burden."""
+        self.count = 0
+        """Characters of all of it."""
+        page.on("websocket", self._listen)
+
+    def _listen(self, socket):
+        if "/terminals/websocket/" in socket.url:
+            socket.on("framereceived", self._hear)
+
+    def _hear(self, frame):
+        kind, *words = json.loads(frame)
+        if kind == "stdout":
+            self.heard = (self.heard + words[0])[-self.KEPT :]
+            self.count += len(words[0])
+
+    async def type(self, page: Page, command: str, answer: str) -> None:
+        """Type a command whose output is `answer`, which the command itself must not hold."""
+        assert answer not in command
+        await page.locator(".xterm:visible").wait_for()
+        # What is typed before the shell is up may be lost.
+        await until(lambda: "$ " in self.heard, "a prompt in the terminal")
+        await page.locator(".xterm-helper-textarea:visible").first.focus()
+        await page.keyboard.type(command)
+        await page.keyboard.press("Enter")
+        await until(lambda: answer in self.heard, f"{answer} in the terminal, which says {self.heard!r}")
 
 
 async def pictures_of(context: BrowserContext, name: str) -> None:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import re
 
 import pytest
 from playwright.async_api import Page, expect
 
-from tests.e2e.browsing import log_in, menu, take
+from tests.e2e.browsing import TerminalWire, log_in, menu, take
 from tests.e2e.kit import fresh_home, jobs, slurm, until, visitor
 
 pytestmark = [pytest.mark.cluster, pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
@@ -47,34 +46,6 @@ async def run_cell(page: Page, code: str) -> str:
     output = cell.locator(".jp-OutputArea-output pre").first
     await output.wait_for()
     return await output.inner_text()
-
-
-class TerminalWire:
-    """What a page's terminals print, as its websockets bring it: Lab draws it on a canvas that no test can read."""
-
-    def __init__(self, page: Page):
-        self.heard = ""
-        page.on("websocket", self._listen)
-
-    def _listen(self, socket):
-        if "/terminals/websocket/" in socket.url:
-            socket.on("framereceived", self._hear)
-
-    def _hear(self, frame):
-        kind, *words = json.loads(frame)
-        if kind == "stdout":
-            self.heard += words[0]
-
-    async def type(self, page: Page, command: str, answer: str) -> None:
-        """Type a command whose output is `answer`, which the command itself must not hold."""
-        assert answer not in command
-        await page.locator(".xterm:visible").wait_for()
-        # What is typed before the shell is up may be lost.
-        await until(lambda: "$ " in self.heard, "a prompt in the terminal")
-        await page.locator(".xterm-helper-textarea:visible").first.focus()
-        await page.keyboard.type(command)
-        await page.keyboard.press("Enter")
-        await until(lambda: answer in self.heard, f"{answer} in the terminal, which says {self.heard!r}")
 
 
 async def start(page: Page, **fields: str) -> None:

@@ -16,6 +16,7 @@ from aiohttp import web
 
 from minihub.auth.model import Principal
 from minihub.config import parse_settings
+from minihub.errors import HubError
 from minihub.proxy.front import FrontDoor, make_rules
 from minihub.proxy.hub_app import RUNNER_OPTIONS, HubApp
 from minihub.proxy.pool import Pools
@@ -134,8 +135,9 @@ async def until(true, timeout_s=5):
 
 
 @asynccontextmanager
-async def run_hub(settings=None, tls=None):
-    servers, identity, keeper, logged_out = FakeServers(), FakeIdentity(), TaskKeeper(), []
+async def run_hub(settings=None, tls=None, *, identity=None, access=None):
+    servers, keeper, logged_out = FakeServers(), TaskKeeper(), []
+    identity = identity or FakeIdentity()
 
     async def do_logout(request, principal):
         logged_out.append(principal.key)
@@ -143,13 +145,15 @@ async def run_hub(settings=None, tls=None):
 
     settings = parse_settings(settings or {})
     pools = Pools(keeper, make_rules(settings, asyncio.get_running_loop()))
-    proxy = FrontDoor(servers=servers, identity=identity, settings=settings, pools=pools, keeper=keeper)
-    app = web.Application()
+    proxy = FrontDoor(
+        servers=servers, identity=identity, settings=settings, pools=pools, keeper=keeper, access=access
+    )
+    app = web.Application(middlewares=[answer_errors])
     turned_away = TurnedAway(
         servers=servers, identity=identity, settings=settings, pages=FakePages(), do_logout=do_logout
     )
     turned_away.attach(app)
-    app.router.add_route("*", "/hub/{tail:.*}", hub_page)
+    app.router.add_route("*", f"{settings.hub.base_path}hub/{{tail:.*}}", hub_page)
     app.on_response_prepare.append(name_request)
     runner = web.AppRunner(app, shutdown_timeout=1, **RUNNER_OPTIONS)
     await runner.setup()
@@ -177,6 +181,15 @@ async def hub_page(request):
             "body": (await request.read()).decode("latin-1"),
         }
     )
+
+
+@web.middleware
+async def answer_errors(request, handler):
+    """As the web room does."""
+    try:
+        return await handler(request)
+    except HubError as error:
+        return web.Response(status=error.http_status, text=error.user_message)
 
 
 async def name_request(_request, response):

@@ -374,6 +374,26 @@ async def test_a_planted_second_cookie_locks_nobody_out(served, browser):
     ] == 200
 
 
+async def test_of_two_valid_logins_the_first_counts(served, browser):
+    """Whichever of them is in memory: bob's is not, alice's is."""
+    for cookies, status in (("bob-cookie", "alice-cookie"), 403), (("alice-cookie", "bob-cookie"), 200):
+        sent = "; ".join(f"{COOKIE}={value}" for value in cookies)
+        assert (await fetch(browser, served.url("x"), Cookie=sent))[0] == status
+
+
+async def test_who_knocks_must_be_known_in_time(served, browser, monkeypatch):
+    monkeypatch.setattr("minihub.proxy.front.ASK_S", 0.1)
+    never = asyncio.Event()
+
+    async def hang(_cookie):
+        await never.wait()
+
+    served.identity.login = hang
+    status, kind, _, _ = await fetch(browser, served.url("x"), Cookie=f"{COOKIE}=slow")
+    assert (status, kind) == (503, "application/json")
+    never.set()
+
+
 async def test_strangers_are_sent_to_the_login(served, browser):
     status, _, _, location = await fetch(browser, served.url("lab?a=1&token=t"), **NAVIGATE)
     assert (status, location) == (302, "/hub/login?next=%2Fuser%2Falice%2Flab%3Fa%3D1")

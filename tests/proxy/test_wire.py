@@ -14,6 +14,7 @@ from minihub.proxy.wire import (
     BadMessage,
     find_head_end,
     parse_block,
+    parse_repeated,
     parse_request,
     parse_response,
 )
@@ -613,3 +614,44 @@ def test_an_interim_answer_is_not_the_answer():
     stream = read([data], ["PUT", "GET"])
     assert [message.head.status for message in stream.messages] == [100, 200, 204]
     assert stream.left == b""
+
+
+# ---- repeated header fields ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"GET /b HTTP/1.1\r\nHost: hub\r\nX: y\r\n\r\n",
+        b"POST /b?c HTTP/1.1\r\nHost: hub\r\nX: y\r\n\r\n",
+    ],
+)
+def test_the_same_fields_again_are_read_as_parse_request_does(data):
+    known = parse_request(b"GET /a HTTP/1.1\r\nHost: hub\r\nX: y\r\n\r\n").header
+    again = parse_repeated(data, known)
+    assert again == parse_request(data)
+    assert again.header is known
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"", b"\r\n", b"GET /b HTTP/1.1", b"GET /b HTTP/1.1\r\n", b"GET /b HTTP/1.1\r\nHost: hub\r\n\r\n",
+        b"GET /b HTTP/1.1\r\nHost: hub\r\nX: z\r\n\r\n", b"GET /b HTTP/1.0\r\nHost: hub\r\nX: y\r\n\r\n",
+        b"GET /b HTTP/1.1\r\nHost: hub\r\nX: y\r\n\r\nG", b"GET /b HTTP/1.1\r\nHost: hub\r\nX: y\r\n\r",
+        b"\r\nGET /b HTTP/1.1\r\nHost: hub\r\nX: y\r\n\r\n", b"GET http://other/b HTTP/1.1\r\nHost: hub\r\nX: y\r\n\r\n",
+        b"OPTIONS * HTTP/1.1\r\nHost: hub\r\nX: y\r\n\r\n",
+    ],
+)  # fmt: skip
+def test_what_is_not_quite_the_same_is_left_to_parse_request(data):
+    known = parse_request(b"GET /a HTTP/1.1\r\nHost: hub\r\nX: y\r\n\r\n").header
+    assert parse_repeated(data, known) is None
+
+
+@pytest.mark.parametrize(
+    "line", [b"GET /b\nX: HTTP/1.1", b"GET  /b HTTP/1.1", b"GET /b HTTP/1.10", b"G@T /b HTTP/1.1"]
+)
+def test_a_malformed_line_before_the_same_fields_is_refused(line):
+    known = parse_request(b"GET /a HTTP/1.1\r\nHost: hub\r\nX: y\r\n\r\n").header
+    with pytest.raises(BadMessage):
+        parse_repeated(line + b"\r\nHost: hub\r\nX: y\r\n\r\n", known)

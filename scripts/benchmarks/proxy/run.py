@@ -67,6 +67,7 @@ def _run_quietly(
 
 def run_load(stage: Stage, standing: Standing, load: dict[str, Any], seconds: float) -> dict[str, Any]:
     """Run the load tool once; returns what it printed."""
+    stage.let_backend_wait(wait=load["kind"] != "beside")
     site = standing.site
     spec = {
         "port": site.port,

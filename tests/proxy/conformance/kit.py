@@ -4,7 +4,7 @@ A row says what the client sends and what the server in Jupyter's place does, st
 server (exactly these, or none); which answers the client gets; and how its connection is left. `run.check` runs a row
 on a real hub, over raw sockets, and looks for more than the row says:
 
-- what reaches the server is free of any looseness (`reader.Reader` accepts none), and h11 reads the same requests in it;
+- what reaches the server is free of any looseness (`reader.Reader` accepts none), and h11 reads the same in it;
 - each of these requests carries the hub's own fields once, and nothing the hub keeps for itself;
 - no answer contains the server's token or a login cookie;
 - the hub's own refusals carry a request id, and say in JSON or on a page what is wrong;

@@ -217,7 +217,7 @@ class Reader:
 
 
 def read_with_h11(received, answers):
-    """What h11 takes a connection for: (method, target, body, is complete) of each request, and what follows a switch.
+    """What h11 reads: [method, target, body, is complete] of each request, and what follows a switch.
 
     Args:
         received: All bytes of the connection.

@@ -1,4 +1,4 @@
-"""RFC 6455, sections 4 to 7, and RFC 9110, 7.8: into the tunnel, through it, and out of it. Messages are not looked at."""
+"""RFC 6455, sections 4 to 7: into the tunnel, through it, and out of it. Messages are not looked at."""
 
 from __future__ import annotations
 
@@ -140,7 +140,7 @@ HANDSHAKE = [
     Case("10.5", "nobody known", ASK.replace("alice-cookie", "x"), answers=[403], then=EITHER),
     Case("10.5", "somebody else's", ask(target="/user/bob/api"), answers=[403], then=EITHER),
     Case("10.5", "a token instead of cookie and origin",
-         f"GET {WS} HTTP/1.1\r\nHost: hub.test\r\nAuthorization: token alice-token\r\n" + "\r\n".join(UPGRADE) + "\r\n\r\n",
+         f"GET {WS} HTTP/1.1\r\n{HOST}Authorization: token alice-token\r\n" + "\r\n".join(UPGRADE) + "\r\n\r\n",
          whole(SWITCH), [asked()], [SWITCHED]),
 ]  # fmt: skip
 

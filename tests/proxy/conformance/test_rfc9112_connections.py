@@ -164,7 +164,7 @@ TEAR_DOWN = [
     Case("9.6", "the client goes away, and the rest of the answer is short", [get(), Got("half"), RST, Cue("go on")],
          whole(answer(200, TE, body="4\r\nhalf\r\n", length=False), Await("go on"), "0\r\n\r\n"), [Req("GET")],
          [Answer(200, "half")], then=ABORTED),
-    # To tell a client that closes from one that only half-closes takes a write, for which there may be nothing to write.
+    # Only a write tells one that closes from one that only closes its half, and there may be nothing to write.
     Case("9.6", "the client closes its half, and the answer comes at once", [get(), FIN],
          reaches=[Req("GET", maybe=True)], answers=[200], silent=True, then=GONE),
     Case("9.6", "the client closes its half before the answer", [get(), Reached(X), FIN, Ended(1)], HELD,

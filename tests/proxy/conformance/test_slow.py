@@ -1,7 +1,7 @@
 """Those who take their time: deadlines, and that nobody has to wait, or to give memory, for another.
 
-Sections are RFC 9112's, and `hub` where the rule is the hub's own. The deadlines are made short; what must not end at a
-deadline is left alone for twice as long.
+Sections are RFC 9112's, and `hub` where the rule is the hub's own. The deadlines are made short; what must not end at
+a deadline is left alone for twice as long.
 """
 
 from __future__ import annotations
@@ -78,7 +78,10 @@ WS = get(
     "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==",
     "Sec-WebSocket-Version: 13",
 )
-SWITCH = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n"
+SWITCH = (
+    "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+    "Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n"
+)
 
 # -- Clients that send slowly --------------------------------------------------------------------------------
 
@@ -170,15 +173,18 @@ READERS = [
     lazy("hub", "a client that does not read is left", [DEAF, get(), Ended(1), HEAR], whole(*DOWNLOAD),
          [Req("GET", on=1)], [Answer(200)], ABORTED, reuse=False),
     lazy("hub", "a client that does not read chunks is left", [DEAF, get(), Ended(1), HEAR],
-         whole(answer(200, TE, length=False), *[f"{MB:x}\r\n".encode() + BODY + b"\r\n"] * (HUGE // MB)), [Req("GET", on=1)],
+         whole(answer(200, TE, length=False), *[f"{MB:x}\r\n".encode() + BODY + b"\r\n"] * (HUGE // MB)),
+         [Req("GET", on=1)],
          [Answer(200)], ABORTED, reuse=False),
     lazy("hub", "a client that reads again in time gets it all", [DEAF, get(), Pause(DEADLINE_S / 2), HEAR],
          whole(*DOWNLOAD), [Req("GET")], [Answer(200, size=HUGE)]),
     # In large steps: what the kernel can still send is no progress that the hub sees.
     lazy("hub", "a client that reads now and then gets it all",
-         [DEAF, get(), *[step for n in range(1, 5) for step in (Pause(DEADLINE_S / 2), HEAR, Taken(6 * n * MB), DEAF)], HEAR],
+         [DEAF, get(), *[step for n in range(1, 5) for step in (Pause(DEADLINE_S / 2), HEAR, Taken(6 * n * MB),
+                                                                DEAF)], HEAR],
          whole(*DOWNLOAD), [Req("GET")], [Answer(200, size=HUGE)]),
-    lazy("hub", "a server that does not read is given up", [*UPLOAD, Seen(1), Cue("given up")], early(DEAF, Await("given up"), HEAR),
+    lazy("hub", "a server that does not read is given up", [*UPLOAD, Seen(1), Cue("given up")],
+         early(DEAF, Await("given up"), HEAR),
          [Req("POST", X, None, cut=True)],
          [503], EITHER, reuse=False),
     patient("hub", "what the client does not read stays with the server", [DEAF, get(), Await("stuck"), HEAR],
