@@ -346,6 +346,20 @@ def test_no_jupyter_on_the_node(make, cluster):
     no_job_left(cluster)
 
 
+def test_node_names_that_do_not_resolve(make):
+    """On the hub's machine; Slurm and the login node know them."""
+    hub = make()
+    hosts = hub.directory / "hosts"
+    lines = Path("/etc/hosts").read_text().splitlines(keepends=True)
+    hosts.write_text("".join(line for line in lines if "node" not in line))
+    hosts.chmod(0o644)
+    hub.prefix = ("unshare", "--mount", "sh", "-c", f'mount --bind {hosts} /etc/hosts && exec "$@"', "sh")
+    told = check(hub, "--user", "bob")
+    only_failure(told, "node name", "does not know node", "/etc/hosts on the hub's machine")
+    assert told.hops["Jupyter on the node"][0] == "ok"
+    assert told.hops["hub to server"] == ("skipped", "needs: node name")
+
+
 def test_log_out_of_reach(make):
     told = check(make(slurm={"log_path": "/tmp/minihub-{user}-%j.log"}), "--user", "bob")
     only_failure(told, "log", "/tmp/minihub-bob-", "slurm.log_path")

@@ -14,6 +14,7 @@ from playwright.async_api import Browser, BrowserContext, Page, async_playwright
 
 from tests.cluster.conftest import Cluster, cluster  # noqa: F401 - the fixture
 from tests.e2e.browsing import CHROMIUM, CHROMIUM_ARGS, pictures_of
+from tests.e2e.holds import PROLOGUE, Holds, make_holds
 from tests.e2e.kit import Hub, cancel_jobs, cluster_settings, new_hub
 
 StartHub = Callable[..., contextlib.AbstractContextManager[Hub]]
@@ -83,6 +84,24 @@ def hub(make_hub: StartHub) -> Iterator[Hub]:
         hub={"help_url": "https://help.example/jupyter", "status_page_url": "https://status.example/"}
     ) as hub:
         yield hub.start()
+
+
+@pytest.fixture
+def holds(cluster: Cluster) -> Iterator[Holds]:  # noqa: F811
+    with make_holds(cluster) as holds:
+        yield holds
+
+
+@pytest.fixture
+def held_hub(make_hub: StartHub, holds: Holds) -> Iterator[Hub]:
+    """A hub whose users' commands and jobs can be held."""
+    with make_hub(
+        slurm={"bin_dir": str(holds.folder), "command_timeout_s": 20, "listing_quiet_s": 1},
+        servers={"spawn_timeout_s": 120, "cancel_repeat_s": 1},
+        jupyter={"prologue": PROLOGUE.format(holds=holds.folder)},
+    ) as hub:
+        yield hub.start()
+        holds.release_all()
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")

@@ -4,85 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import pwd
 import subprocess
-from pathlib import Path
 
 import pytest
 
 from tests.e2e.kit import Hub, cancel_jobs, jobs, slurm, until, visitor
 
 pytestmark = [pytest.mark.cluster, pytest.mark.asyncio(loop_scope="session")]
-
-# Waits as long as a file of this name exists: hold-sbatch-alice, hold-scancel-bob.
-HELD = """\
-#!/bin/sh
-while [ -e "{holds}/hold-{command}-$(id -un)" ]; do sleep 0.1; done
-exec /usr/bin/{command} "$@"
-"""
-PROLOGUE = 'while [ -e "{holds}/hold-jupyter-$USER" ]; do sleep 0.1; done\n'
-COMMANDS = ("squeue", "sacct", "sacctmgr", "scontrol", "sinfo", "sdiag")
-
-
-class Holds:
-    """Stops users' commands and jobs at a chosen place."""
-
-    def __init__(self, folder: Path):
-        self.folder = folder
-
-    def hold(self, what: str, user: str) -> None:
-        (self.folder / f"hold-{what}-{user}").touch()
-
-    async def reached(self, command: str, user: str) -> None:
-        """Wait until the user's command stands there."""
-        uid, program = pwd.getpwnam(user).pw_uid, f"{self.folder}/{command}".encode()
-
-        def stands() -> bool:
-            for process in Path("/proc").glob("[0-9]*"):
-                with contextlib.suppress(OSError):
-                    words = (process / "cmdline").read_bytes().split(b"\0")
-                    if program in words[:2] and process.stat().st_uid == uid:
-                        return True
-            return False
-
-        await until(stands, f"{user}'s {command}")
-
-    def release(self, what: str, user: str) -> None:
-        (self.folder / f"hold-{what}-{user}").unlink(missing_ok=True)
-
-    def release_all(self) -> None:
-        for file in self.folder.glob("hold-*"):
-            file.unlink()
-
-
-@pytest.fixture
-def holds(cluster):
-    folder = cluster.directory / "e2e" / "holds"
-    folder.mkdir(parents=True, exist_ok=True)
-    folder.chmod(0o755)
-    for command in ("sbatch", "scancel"):
-        file = folder / command
-        file.write_text(HELD.format(holds=folder, command=command))
-        file.chmod(0o755)
-    for command in COMMANDS:
-        with contextlib.suppress(FileExistsError):
-            (folder / command).symlink_to(f"/usr/bin/{command}")
-    made = Holds(folder)
-    made.release_all()
-    yield made
-    made.release_all()
-
-
-@pytest.fixture
-def held_hub(make_hub, holds):
-    """A hub whose users' commands can be held."""
-    with make_hub(
-        slurm={"bin_dir": str(holds.folder), "command_timeout_s": 20, "listing_quiet_s": 1},
-        servers={"spawn_timeout_s": 120, "cancel_repeat_s": 1},
-        jupyter={"prologue": PROLOGUE.format(holds=holds.folder)},
-    ) as hub:
-        yield hub.start()
-        holds.release_all()
 
 
 @contextlib.asynccontextmanager
