@@ -105,10 +105,13 @@ def runtime_parents() -> Iterator[str]:
 
 def write_file(path: str, text: str) -> None:
     """Write a new file that only its owner reads."""
-    os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(text.encode("utf-8"))
+    try:
+        data = text.encode("utf-8")
+        while data:
+            data = data[os.write(descriptor, data) :]
+    finally:
+        os.close(descriptor)
 
 
 def make_runtime_dir(spec: Dict[str, Any]) -> str:
@@ -137,16 +140,19 @@ def make_runtime_dir(spec: Dict[str, Any]) -> str:
 
 def fill_runtime_dir(path: str, spec: Dict[str, Any]) -> None:
     """Write the configuration of this one Jupyter server."""
-    os.mkdir(os.path.join(path, "runtime"), 0o700)
-    os.mkfifo(os.path.join(path, "notify"), 0o600)
-    for name, text in spec["files"].items():
-        write_file(os.path.join(path, name), text)
     module = os.path.join(path, "minihub_inside.py")
-    write_file(os.path.join(path, "config", "jupyter_server_config.py"), CONFIG_STUB.format(path=module))
-    write_file(os.path.join(path, "templates", "page.html"), NBCLASSIC_PAGE)
+    files = dict(spec["files"])
+    files["config/jupyter_server_config.py"] = CONFIG_STUB.format(path=module)
+    files["templates/page.html"] = NBCLASSIC_PAGE
+    folders = ["runtime", *dict.fromkeys(os.path.dirname(name) for name in files)]
     if spec["rescue"]:
-        for name in ("config", "data", "ipython", "cache"):
-            os.makedirs(os.path.join(path, "rescue", name), 0o700)
+        folders += ["rescue"] + ["rescue/" + name for name in ("config", "data", "ipython", "cache")]
+    for folder in folders:
+        if folder:
+            os.mkdir(os.path.join(path, folder), 0o700)
+    for name, text in files.items():
+        write_file(os.path.join(path, name), text)
+    os.mkfifo(os.path.join(path, "notify"), 0o600)
 
 
 def remove_tree(path: str) -> None:
