@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import re
 import socket
 import ssl
 import sys
@@ -127,12 +126,15 @@ class Reporter:
         raise OSError("the hub answered %d" % code)
 
     def address(self) -> Any:
-        """Scheme, host, port and path."""
-        match = re.match(r"^(https?)://(\[[^\]]+\]|[^/:]+)(?::(\d+))?(/.*)?$", self.url)
-        if match is None:
+        """Scheme, host, port and path of the URL, which the hub has made."""
+        scheme, _, rest = self.url.partition("://")
+        place, _, path = rest.partition("/")
+        host, colon, port = place.rpartition(":")
+        if scheme not in ("http", "https") or not place:
             raise ValueError("not a URL")
-        scheme, host, port, path = match.groups()
-        return scheme, host.strip("[]"), int(port or (443 if scheme == "https" else 80)), path or "/"
+        if not colon or "]" in port:
+            host, port = place, ""
+        return scheme, host.strip("[]"), int(port or (443 if scheme == "https" else 80)), "/" + path
 
     def connect(self) -> socket.socket:
         """Connect to the hub, and to nobody else."""
@@ -184,8 +186,9 @@ class Reporter:
         except BaseException:
             connection.close()
             raise
-        status = re.match(rb"HTTP/1\.([01]) (\d{3})", answer)
-        code = int(status.group(2)) if status else 0
+        words = answer[:12].split(b" ")
+        known = len(words) == 2 and words[0] in (b"HTTP/1.1", b"HTTP/1.0") and words[1].isdigit()
+        code = int(words[1]) if known else 0
         # Only what has no body for certain: there is nothing to read before the next answer.
         kept = code == 204 and answer.startswith(b"HTTP/1.1") and b"connection: close" not in answer.lower()
         if kept and port is None:

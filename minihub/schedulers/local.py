@@ -51,6 +51,8 @@ KEEP_S = 300.0
 
 _LOG_TIMEOUT_S = 10.0
 _TIMEOUT_STATUS = 124
+_CLOCK_SLACK_S = 0.5
+"""A file's time, which tells the end, lags behind the clock, which told the beginning."""
 _MAX_SOCKET_PATH = 107
 
 
@@ -288,7 +290,7 @@ def final_state(job: LocalJob) -> str:
         return "NODE_FAIL"
     if job.cancel_cause == "cancel":
         return "CANCELLED"
-    ran_out = job.ended_at is not None and job.ended_at >= job.submitted_at + job.limit_s
+    ran_out = job.ended_at is not None and job.ended_at + _CLOCK_SLACK_S >= job.submitted_at + job.limit_s
     if job.cancel_cause == "time_limit" or (job.exit == str(_TIMEOUT_STATUS) and ran_out):
         return "TIMEOUT"
     if job.exit == "0":

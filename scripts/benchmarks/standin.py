@@ -7,6 +7,7 @@ spec.json (token), tls/ (mutual TLS) and, from the launcher, the pipe `notify` a
 to the hub as our extension in Jupyter does. Without them it writes where it listens into the file `where`.
 """
 
+import hashlib  # noqa: F401 - as Jupyter has it, whoever started it
 import hmac
 import json
 import os

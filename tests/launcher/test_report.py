@@ -162,6 +162,30 @@ def test_a_refusal_is_said_and_not_repeated(pipe, heard, capsys):
     assert "did not take the report of the port: refused" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("url", "address"),
+    [
+        ("https://hub:8000/hub/api/report", ("https", "hub", 8000, "/hub/api/report")),
+        (
+            "https://hub.example/jupyter/hub/api/report",
+            ("https", "hub.example", 443, "/jupyter/hub/api/report"),
+        ),
+        ("http://[fd00::1]:80/x", ("http", "fd00::1", 80, "/x")),
+        ("http://[fd00::1]/x", ("http", "fd00::1", 80, "/x")),
+        ("http://10.0.0.1", ("http", "10.0.0.1", 80, "/")),
+    ],
+)
+def test_addresses(url, address, pipe):
+    assert Reporter(url, None, "secret", pipe).address() == address
+
+
+@pytest.mark.parametrize("url", ["", "hub:8000/x", "ftp://hub/x", "https:///x", "https://hub:http/x"])
+def test_what_is_no_address_is_a_failure_and_no_crash(url, pipe, heard):
+    reporter = Reporter(url, None, "secret", pipe)
+    with pytest.raises(ValueError, match=r"not a URL|invalid literal"):
+        reporter.send(1)
+
+
 def test_without_an_address_only_the_launcher_is_told(pipe, heard):
     reporter = start({"report_url": None, "report_pin": None, "report_secret": "x"}, pipe)
     assert start({}, pipe) is reporter

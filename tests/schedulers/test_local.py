@@ -114,6 +114,7 @@ async def test_a_listing_shows_what_runs(scheduler):
         ({"exit": "1"}, "FAILED"),
         ({"exit": ""}, "FAILED"),
         ({"exit": "124", "ended_at": NOW + 500}, "TIMEOUT"),
+        ({"exit": "124", "ended_at": NOW + 499.99}, "TIMEOUT"),
         ({"exit": "137", "ended_at": NOW + 510}, "TIMEOUT"),
         ({"exit": "124"}, "FAILED"),
         ({"exit": "0", "cancel_cause": "cancel"}, "CANCELLED"),
