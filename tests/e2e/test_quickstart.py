@@ -32,6 +32,7 @@ if [ "$2" = root ]; then
     mkdir "$work/state" "$work/run"; chown minihub "$work/state" "$work/run"; chmod 700 "$work/state"
     export MINIHUB_HUB__STATE_DIR="$work/state" MINIHUB_HUB__RUNTIME_DIR="$work/run"
     runs() {
+        : >"$work/said"  # now: in the background it could come after the first look at it
         scripts/quickstart "$@" </dev/null >"$work/said" 2>&1 &
         hub=$!
         for _ in $(seq 600); do
