@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from minihub.helper.client import HelperClient
 from tests.helper.machine import end_machine, make_machine, wait_end
+
+# Property tests say what is right, not how long it takes on a busy machine.
+settings.register_profile("minihub", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("minihub")
 
 
 @pytest.fixture(scope="session")

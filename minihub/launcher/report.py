@@ -15,7 +15,10 @@ import ssl
 import sys
 import threading
 import time
-from typing import Any, Dict, List, Optional
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, Dict, List, Optional
 
 TIMEOUT_S = 3.0
 PAUSES_S = (0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
@@ -138,8 +141,10 @@ class Reporter:
 
     def connect(self) -> socket.socket:
         """Connect to the hub, and to nobody else."""
-        scheme, host, port, _ = self.address()
-        connection = socket.create_connection((host, port), timeout=TIMEOUT_S)
+        scheme, name, port, _ = self.address()
+        # Bytes: of a text Python would make IDNA, with tables of its own for that.
+        host = name.encode("ascii" if name.isascii() else "idna")
+        connection = socket.create_connection((host, port), timeout=TIMEOUT_S)  # type: ignore[arg-type]
         if scheme != "https":
             return connection
         try:
@@ -148,14 +153,14 @@ class Reporter:
             connection.close()
             raise
 
-    def wrap(self, connection: socket.socket, host: str) -> ssl.SSLSocket:
+    def wrap(self, connection: socket.socket, host: bytes) -> ssl.SSLSocket:
         """Speak TLS: with exactly the pinned certificate if there is a pin, else with any valid one."""
         if not self.pin:
-            return ssl.create_default_context().wrap_socket(connection, server_hostname=host)
+            return ssl.create_default_context().wrap_socket(connection, server_hostname=host)  # type: ignore[arg-type]
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE  # the pin says more than any authority
-        secured = context.wrap_socket(connection, server_hostname=host)
+        secured = context.wrap_socket(connection, server_hostname=host)  # type: ignore[arg-type]
         found = hashlib.sha256(secured.getpeercert(binary_form=True) or b"").hexdigest()
         if found != self.pin.lower().replace(":", ""):
             secured.close()

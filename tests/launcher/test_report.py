@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import os
 import socket
+import subprocess
 import threading
 from contextlib import contextmanager
 
 import pytest
 
+from minihub import launcher
 from minihub.launcher.report import Reporter, start, tell
 
 NO_CONTENT = b"HTTP/1.1 204 No Content\r\n\r\n"
@@ -160,6 +162,21 @@ def test_a_refusal_is_said_and_not_repeated(pipe, heard, capsys):
     assert len(hub.bodies) == 2
     assert heard() == ["listening 4711", "failed"]
     assert "did not take the report of the port: refused" in capsys.readouterr().err
+
+
+def test_it_imports_what_jupyter_has_anyway(pipe):
+    """Not `typing`, and no tables for names in other alphabets."""
+    with hub_answering(NO_CONTENT) as hub:
+        code = (
+            "import hashlib, json, os, socket, ssl, sys, threading, time; before = set(sys.modules)\n"
+            "exec(sys.stdin.read()); reporter = Reporter(sys.argv[1], None, 'secret', sys.argv[2])\n"
+            "assert reporter.send(4711); print(*set(sys.modules) - before)"
+        )
+        done = subprocess.run(
+            ["/usr/bin/python3", "-I", "-S", "-c", code, hub.url, pipe],
+            input=launcher.source("report.py"), capture_output=True, text=True, check=True,
+        )  # fmt: skip
+    assert set(done.stdout.split()) <= {"__future__"}
 
 
 @pytest.mark.parametrize(
