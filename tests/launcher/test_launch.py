@@ -313,6 +313,8 @@ async def type_into_terminal(job, command, until):
                 message = await socket_.receive_json()
                 if message[0] == "stdout":
                     seen += message[1]
+    # aiohttp does not wait until its TLS connections are closed; the loop may end here, and would leave this one open.
+    await asyncio.sleep(0.25)
     return seen
 
 
