@@ -98,7 +98,7 @@ def measure(site: Site, *, rounds: int = 5) -> Section:
     )
     section.notes.append(
         "The jobs run on the hub's own two cores here, and 16 bare ones keep both busy already. The hub's way adds a "
-        "launcher to each job (about 20 ms of a core) and 30 ms in the hub, so it is computing time that is measured; on "
+        "launcher to each job (about 20 ms of a core) and 15 ms in the hub, so it is computing time that is measured; on "
         "a cluster the launchers run on the nodes. The row 'stand-in listens' is theirs, the rest is the hub's."
     )
     section.table(("stage, median (p95) in s", "hub", "bare sbatch"), rows)
