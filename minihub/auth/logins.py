@@ -27,6 +27,8 @@ log = logging.getLogger(__name__)
 
 RECHECK_S = 300.0
 """How long a cached login is believed before the policy is asked again (lists, groups, admin)."""
+USE_S = 1.0
+"""How exactly a use is noted, and lifetimes are kept: requests within this time of another one cost nothing."""
 WRITE_BACK_S = 60.0
 
 Revoked = Callable[[str, str], None]
@@ -80,8 +82,12 @@ class LoginSessions:
 
     def cached_login(self, cookie: str) -> Principal | None:
         """Who sends `cookie`, if that is known without I/O; None means: ask `login`. Counts as use."""
-        entry = self._by_cookie.get(cookie)
-        if entry is None or self._cache.get(entry.principal.key) is not entry:
+        entry = self._by_cookie.peek(cookie)
+        now = self._clock.wall()
+        if entry is not None and self._cache.peek(entry.principal.key) is entry:
+            if 0 <= now - entry.last_seen < USE_S:
+                return entry.principal
+        else:
             if not _COOKIE.fullmatch(cookie):
                 return None
             entry = self._cache.get(_hash(cookie))
@@ -89,7 +95,6 @@ class LoginSessions:
                 self._by_cookie.pop(cookie)
                 return None
             self._by_cookie.put(cookie, entry)
-        now = self._clock.wall()
         if now - entry.checked_at >= RECHECK_S:
             return None
         return self._use(entry.principal.key, entry, now)

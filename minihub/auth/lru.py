@@ -23,6 +23,10 @@ class Lru(Generic[V]):
             self._items.move_to_end(key)
         return value
 
+    def peek(self, key: str) -> V | None:
+        """The value, which does not count as a use; None if there is none."""
+        return self._items.get(key)
+
     def put(self, key: str, value: V) -> None:
         """Set the value; the one used least recently may go for it."""
         self._items[key] = value

@@ -25,7 +25,6 @@ from minihub.proxy.wire import (
     ResponseHead,
     find_head_end,
     parse_repeated,
-    parse_request,
 )
 
 if TYPE_CHECKING:
@@ -37,6 +36,9 @@ MAX_AHEAD: Final = 64 * 1024
 HUB_IDLE_S: Final = 10.0
 """How long the connection to the hub's own pages is kept for the next page."""
 
+JUST_IDLE: Final = 0.0
+"""A deadline that the next sweep sets: asking the clock after each request would be waste."""
+
 _REPEATABLE = frozenset({"GET", "HEAD", "OPTIONS", "PUT", "DELETE"})
 """Idempotent: safe to send again (RFC 9110 section 9.2.2)."""
 _CLOSE = b"Connection: close\r\n\r\n"
@@ -47,7 +49,6 @@ class Client(Connection):
     """A browser's connection and the exchange on it."""
 
     __slots__ = (
-        "_body",
         "_buffer",
         "_close_after",
         "_fed",
@@ -60,6 +61,7 @@ class Client(Connection):
         "_server_size",
         "_started",
         "_upgrade",
+        "body",
         "cookie",
         "known",
         "login_key",
@@ -83,7 +85,8 @@ class Client(Connection):
         """What the gate said of it, if it let it pass."""
         self._buffer = b""
         self._searched = 0
-        self._body: Body | None = None
+        self.body: Body | None = None
+        """See `Asker`."""
         self._hub: Upstream | None = None
         self._pool: Pool | None = None
         self._head = b""
@@ -100,11 +103,6 @@ class Client(Connection):
         """Whether nothing of the request's body is gone yet, so that somebody else could still answer it."""
         return not self._fed
 
-    @property
-    def has_sent_all(self) -> bool:
-        """Whether the whole request has been handed to the upstream."""
-        return self._body is None
-
     # ---- for the loop -------------------------------------------------------------------------------------------
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -117,8 +115,8 @@ class Client(Connection):
         phase = self._phase
         if phase is Phase.HEAD:
             self._read_head(self._buffer + data if self._buffer else data)
-        elif phase is Phase.EXCHANGE and self._body is not None:
-            self._send_body(self._body, data)
+        elif phase is Phase.EXCHANGE and self.body is not None:
+            self._send_body(self.body, data)
         elif phase in (Phase.DECIDING, Phase.EXCHANGE):
             self._buffer += data
             if len(self._buffer) > MAX_AHEAD:
@@ -133,7 +131,7 @@ class Client(Connection):
         self._note_end()
         if self._hub is not None:
             self._hub.transport.abort()
-        self._hub = self._body = self._pool = None
+        self._hub = self.body = self._pool = None
         self._door.leave(self)
 
     def resume_writing(self) -> None:
@@ -146,7 +144,7 @@ class Client(Connection):
 
     def _read_head(self, data: bytes) -> None:
         try:
-            request = parse_repeated(data, self.memo.header) if self.memo is not None else None
+            request = parse_repeated(data, self.request) if self.memo is not None else None
             rest = b""
             if request is None:
                 end = find_head_end(data, self._searched)
@@ -165,7 +163,7 @@ class Client(Connection):
         header = request.header
         if header.framing is not None:
             body = start_body(header.framing)
-            self._body = None if body.over else body
+            self.body = None if body.over else body
         self._close_after = not header.keep_alive
         self._repeated = self._fed = False
         self._server_size = 0
@@ -178,13 +176,8 @@ class Client(Connection):
         self._door.decide(self, request)
 
     def _parse(self, head: bytes) -> RequestHead:
-        memos = self._door.memos
-        memo = memos.find(head[head.find(b"\r\n") + 2 :])
-        request = parse_request(head, memo.header if memo is not None else None)
-        if memo is None or request.header is not memo.header:
-            memo = memos.add(request.header)
-        self.memo = memo
-        self.known = memo.find_pass(self.origin)
+        request, self.memo = self._door.memos.read(head)
+        self.known = self.memo.find_pass(self.origin)
         return request
 
     def _send_body(self, body: Body, data: bytes) -> None:
@@ -196,7 +189,7 @@ class Client(Connection):
             self.refuse(error.status, error.reason)
             return
         if body.over:
-            self._body = None
+            self.body = None
             self._buffer = data[taken:]
         if not self._is_full:
             self._set_body_deadline()
@@ -204,7 +197,7 @@ class Client(Connection):
             self._upstream.send(out)
 
     def _set_body_deadline(self) -> None:
-        waits = self._body is not None
+        waits = self.body is not None
         self.deadline = self._door.time() + self._door.body_timeout_s if waits else math.inf
 
     # ---- for the door: where the request goes -------------------------------------------------------------------
@@ -246,7 +239,7 @@ class Client(Connection):
         request = self.request
         old = request.header.version < 11
         upstream.ask(self, self._head, request.method, upgrade=self._upgrade, unchunked=old, last=old)
-        body = self._body
+        body = self.body
         if body is not None:
             data, self._buffer = self._buffer, b""
             self.valve.free(AHEAD)
@@ -265,7 +258,7 @@ class Client(Connection):
     def answer_head(self, response: ResponseHead, head: bytes, data: bytes) -> None:
         """The head and the beginning of the body."""
         self._started = True
-        if self._body is not None or isinstance(response.framing, UntilClose) or self._door.is_closing:
+        if self.body is not None or isinstance(response.framing, UntilClose) or self._door.is_closing:
             self._close_after = True
         if self._record is not None:
             self._record.user, self._record.status, self._record.sent = self.user, response.status, len(data)
@@ -282,21 +275,22 @@ class Client(Connection):
         self._upstream = self._pool = None
         self._started = False
         self.user = self.login_key = ""
-        self._note_end()
+        if self._record is not None:
+            self._note_end()
         if self._phase is not Phase.EXCHANGE:
             return
-        if self._body is not None:
+        if self.body is not None:
             self._end_early()
         elif self._close_after:
             self._close()
         else:
             self._phase = Phase.HEAD
-            if self.memo is not None and self.memo.is_long:
+            if not self.request.raw:
                 self.memo = self.known = None
             if not self._is_full:
-                wait = HUB_IDLE_S if self._hub is not None else self._door.idle_timeout_s
-                self.deadline = self._door.time() + wait
-            self.valve.open()
+                self.deadline = JUST_IDLE
+            if self.valve.reasons:
+                self.valve.open()
             if self._buffer:
                 data, self._buffer = self._buffer, b""
                 self._read_head(data)
@@ -382,7 +376,7 @@ class Client(Connection):
             self.refuse(503, "The hub cannot say right now who you are. Try again in a moment.")
         elif self._phase is Phase.HEAD:
             self.refuse(408, "The head of the request took too long.")
-        elif self.valve.is_shut and self._upstream is not None:
+        elif self.valve.reasons and self._upstream is not None:
             self._expire_server(now, self._upstream)
         else:
             self.refuse(408, "The rest of the request did not come.")
@@ -399,17 +393,19 @@ class Client(Connection):
 
     def _expire_idle(self, now: float) -> None:
         hub = self._hub
-        if hub is None:
+        if self.deadline == JUST_IDLE:
+            self.deadline = now + (HUB_IDLE_S if hub is not None else self._door.idle_timeout_s)
+        elif hub is None:
             self._close()
-            return
-        self._hub = None
-        hub.transport.abort()
-        self.deadline = now + self._door.idle_timeout_s - HUB_IDLE_S
+        else:
+            self._hub = None
+            hub.transport.abort()
+            self.deadline = now + self._door.idle_timeout_s - HUB_IDLE_S
 
     def _end_early(self) -> None:
         """All is answered, but the browser may not have sent all."""
         self._buffer = b""
-        self._body = None
+        self.body = None
         self.user = self.login_key = ""
         self._linger()
 

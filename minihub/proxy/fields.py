@@ -109,6 +109,11 @@ def verify_bytes(lines: bytes) -> None:
         raise BadMessage(400, "control characters, or a line end that is not CR LF")
 
 
+def is_visible(line: bytes) -> bool:
+    """Whether a line, without its end, holds no control characters but tabs."""
+    return not line.translate(None, _VISIBLE)
+
+
 def split_fields(raw: bytes, most: int) -> Fields:
     """Split verified lines into fields: names and values as sent, bytes above 127 as latin-1 (RFC 9112, section 5)."""
     lines = raw.decode("latin-1").split("\r\n")
@@ -132,6 +137,16 @@ def split_fields(raw: bytes, most: int) -> Fields:
     fields = Fields(pairs)
     fields.by_name = by_name
     return fields
+
+
+def join_fields(fields: Fields, plain: bytes) -> Fields:
+    """Return the fields, and behind them those in lines that were verified."""
+    more = split_fields(plain + b"\r\n", plain.count(b"\r\n"))
+    joined = Fields((*fields, *more))
+    joined.by_name = fields.by_name | {
+        name: fields.by_name.get(name, []) + values for name, values in more.by_name.items()
+    }
+    return joined
 
 
 def replace_host(fields: Fields, host: str) -> Fields:

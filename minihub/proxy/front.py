@@ -228,12 +228,6 @@ class FrontDoor:
     def decide(self, client: Client, request: RequestHead) -> None:
         """Send a request where it belongs."""
         target = request.target
-        if not target.startswith(self._users):
-            if target == "*":
-                client.refuse(400, "There is nothing to ask of the hub as a whole.")
-                return
-            self._to_hub(client, request)
-            return
         known = client.known
         if known is not None and known.covers(request.header, request.method, target):
             principal = self._identity.cached_login(known.cookie)
@@ -241,13 +235,19 @@ class FrontDoor:
                 route = self._servers.route(known.user)
                 if route is not None:
                     client.user, client.login_key, client.cookie = known.user, principal.key, known.cookie
-                    self._to_server(client, request, target, route, known.fields, upgrade=False)
+                    self._to_server(client, request, request.line, route, known.fields, upgrade=False)
                     return
-        self._look(client, request)
+        if target.startswith(self._users):
+            self._look(client, request)
+        elif target == "*":
+            client.refuse(400, "There is nothing to ask of the hub as a whole.")
+        else:
+            self._to_hub(client, request)
 
     def _look(self, client: Client, request: RequestHead) -> None:
-        sender = find_client(request.fields, client.address, client.scheme, self._settings)
-        head = gate.Head(request.method, request.target, request.fields, sender)
+        fields = request.fields
+        sender = find_client(fields, client.address, client.scheme, self._settings)
+        head = gate.Head(request.method, request.target, fields, sender)
         knock = gate.read(
             head, base_path=self._settings.base_path, login_cookie=self._cookie_names[sender.scheme]
         )
@@ -293,20 +293,22 @@ class FrontDoor:
             request.header, own_cookies=self._own_cookies, client=knock.head.client, websocket=upgrade
         )
         if cookie and not upgrade:
-            unsafe = request.method not in SAFE_METHODS
-            client.known = gate.Pass(request.header, knock.user, knock.prefix, cookie, unsafe, fields)
+            # Which site a request comes from is told by Origin, or by Referer, which may be another one next time.
+            checked = request.method not in SAFE_METHODS and "origin" in request.header.fields.by_name
+            methods = gate.READING_AND_WRITING if checked else gate.READING
+            client.known = gate.Pass(request.header, knock.user, knock.prefix, cookie, methods, fields)
             assert client.memo is not None
             client.memo.keep_pass(client.origin, client.known)
         client.user, client.login_key, client.cookie = knock.user, principal.key, cookie
-        self._to_server(client, request, knock.target, decision.route, fields, upgrade=upgrade)
+        line = f"{request.method} {knock.target} HTTP/1.{request.version - 10}\r\n".encode("ascii")
+        self._to_server(client, request, line, decision.route, fields, upgrade=upgrade)
 
     def _to_server(
-        self, client: Client, request: RequestHead, target: str, route: Route, fields: bytes, *, upgrade: bool
+        self, client: Client, request: RequestHead, line: bytes, route: Route, fields: bytes, *, upgrade: bool
     ) -> None:
         self._servers.touch(route.user)
         pool = self._pools.get(route)
-        line = f"{request.method} {target} HTTP/1.{request.version - 10}\r\n".encode("ascii")
-        client.send_to_server(pool, line + fields + pool.authorization + b"\r\n", upgrade=upgrade)
+        client.send_to_server(pool, line + fields + request.plain + pool.authorization_end, upgrade=upgrade)
 
     def _to_hub(self, client: Client, request: RequestHead, problem: str = "") -> None:
         if request.method not in HUB_METHODS:
@@ -314,9 +316,8 @@ class FrontDoor:
             client.refuse(405, "This method is not allowed here.")
             return
         assert client.memo is not None
-        line = f"{request.method} {request.target} HTTP/1.{request.version - 10}\r\n".encode("ascii")
         said = f"{PROBLEM_FIELD}: {problem}\r\n".encode("ascii") if problem else b""
-        client.send_to_hub(line + client.memo.hub_fields + said + b"\r\n")
+        client.send_to_hub(request.line + client.memo.hub_fields + request.plain + said + b"\r\n")
 
     def connect_hub(self, client: Client) -> Upstream:
         """A connection to the hub's own pages."""

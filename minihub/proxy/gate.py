@@ -29,6 +29,8 @@ from minihub.servers.model import Attempt, Route, State, server_path
 MAX_USER = 256
 """Characters of a name in a path; Unix names are shorter even when every character is encoded."""
 REFUSED_METHODS = frozenset({"TRACE", "TRACK", "CONNECT"})
+READING = SAFE_METHODS - REFUSED_METHODS
+READING_AND_WRITING = READING | {"POST", "PUT", "PATCH", "DELETE"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,10 +139,10 @@ class Pass:
     prefix: str
     cookie: str
     """The login cookie that was good."""
-    unsafe: bool
-    """Whether it holds for methods that change something: then the origin was checked."""
+    methods: frozenset[str]
+    """For which it holds: those that change something only if the origin was checked."""
     fields: bytes
-    """The header fields as they go on."""
+    """The telling header fields as they go on."""
 
     def covers(self, header: HeaderBlock, method: str, target: str) -> bool:
         """Whether `read` and `decide` would say the same of this request, its login being good.
@@ -149,8 +151,7 @@ class Pass:
         """
         return (
             header is self.header
-            and (self.unsafe or method in SAFE_METHODS)
-            and method not in REFUSED_METHODS
+            and method in self.methods
             and target.startswith(self.prefix)
             and "token" not in target
             and "%" not in target

@@ -210,6 +210,11 @@ def build_outbound(pairs: Pairs, *, own_cookies: frozenset[str], prefix: str) ->
     return result
 
 
+def says_what_is_plain(pairs: Pairs, plain: frozenset[str]) -> bool:
+    """Whether Connection makes a field of this hop alone of one that is `plain` (lower case) otherwise."""
+    return not plain.isdisjoint(_named_by_connection(pairs))
+
+
 def _named_by_connection(pairs: Pairs) -> frozenset[str]:
     """Fields of this hop alone, because Connection names them (RFC 9110, section 7.6.1); mostly none."""
     found = values(pairs, "connection")

@@ -13,6 +13,7 @@ from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
 
 from minihub.proxy.headers import build_answer, build_hub_answer_fields
+from minihub.proxy.memo import AnswerMemos
 from minihub.proxy.memory import connect
 from minihub.proxy.upstream import Upstream
 from minihub.proxy.wire import ResponseHead
@@ -55,6 +56,8 @@ class HubApp:
         self._runner = runner
         self._make_handler = server
         self._loop = asyncio.get_running_loop()
+        self.answers = AnswerMemos(_build_answer)
+        """Reads what the application answers."""
 
     async def shut_down(self) -> None:
         """Have the application end what would go on for ever, such as event streams."""
@@ -67,12 +70,12 @@ class HubApp:
         connect(self._loop, upstream, self._make_handler(), other_sees=sees)
         return upstream
 
-    def build_head(self, response: ResponseHead, *, unchunked: bool) -> bytes:
-        """What goes on of a page's head."""
-        return build_answer(response, build_hub_answer_fields(response.fields), unchunked=unchunked)
-
     def released(self, upstream: Upstream) -> None:
         """Its client keeps it for the next page."""
 
     def lost(self, upstream: Upstream) -> None:
         """Its client sees that by itself."""
+
+
+def _build_answer(response: ResponseHead, unchunked: bool) -> bytes:
+    return build_answer(response, build_hub_answer_fields(response.fields), unchunked=unchunked)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 from minihub.errors import UpstreamError
 from minihub.proxy.dialing import Dialer, Forwarder
 from minihub.proxy.headers import build_answer, build_outbound
+from minihub.proxy.memo import AnswerMemos
 from minihub.proxy.upstream import Upstream
 from minihub.proxy.wire import ResponseHead
 from minihub.servers.model import Route, server_path
@@ -48,8 +50,8 @@ class Pool:
 
     def __init__(self, route: Route, dialer: Dialer, keeper: TaskKeeper, rules: Rules) -> None:
         self.route = route
-        self.authorization = f"Authorization: token {route.secrets.token}\r\n".encode("ascii")
-        """The field that opens the server, as it goes on the wire."""
+        self.authorization_end = f"Authorization: token {route.secrets.token}\r\n\r\n".encode("ascii")
+        """The field that opens the server, as the last one of a head."""
         self._dialer = dialer
         self._keeper = keeper
         self._rules = rules
@@ -57,6 +59,8 @@ class Pool:
         self._idle: list[Upstream] = []
         self._all: set[Upstream] = set()
         self._closed = False
+        self.answers = AnswerMemos(self._build_answer)
+        """Reads what the server answers."""
 
     def take(self) -> Upstream | None:
         """An idle connection; None: dial one."""
@@ -87,8 +91,7 @@ class Pool:
         else:
             done(upstream, None)
 
-    def build_head(self, response: ResponseHead, *, unchunked: bool) -> bytes:
-        """What goes on of an answer's head."""
+    def _build_answer(self, response: ResponseHead, unchunked: bool) -> bytes:
         pairs = build_outbound(response.fields, own_cookies=self._rules.own_cookies, prefix=self._prefix)
         return build_answer(response, pairs, unchunked=unchunked)
 
@@ -97,7 +100,7 @@ class Pool:
         if self._closed or len(self._idle) >= MAX_IDLE:
             upstream.transport.abort()
             return
-        upstream.idle_until = self._rules.time() + IDLE_S
+        upstream.idle_until = math.inf  # until the next sweep sets it
         self._idle.append(upstream)
 
     def lost(self, upstream: Upstream) -> None:
@@ -108,6 +111,8 @@ class Pool:
 
     def sweep(self, now: float) -> None:
         """Close what has been idle for too long."""
+        for upstream in self._idle:
+            upstream.idle_until = min(upstream.idle_until, now + IDLE_S)
         while self._idle and self._idle[0].idle_until <= now:
             self._idle.pop(0).transport.abort()
 

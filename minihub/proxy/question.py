@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from minihub.errors import UpstreamError, UpstreamUnsafe
+from minihub.proxy.framing import Body
 from minihub.proxy.pool import Pool
 from minihub.proxy.upstream import Lost, Upstream
 from minihub.proxy.valve import Valve
@@ -49,7 +50,7 @@ async def get(pool: Pool, target: str, *, timeout_s: float, token: str = "") -> 
 class Question:
     """Asks one question and collects the answer."""
 
-    has_sent_all = True
+    body: Body | None = None
 
     def __init__(self, upstream: Upstream) -> None:
         self.valve: Valve = upstream.valve  # there is no body that could have to wait

@@ -13,8 +13,9 @@ from enum import Enum
 from typing import Final, Protocol, cast
 
 from minihub.proxy.framing import BadMessage, Body, Length, UntilCloseBody, start_body
+from minihub.proxy.memo import AnswerMemos
 from minihub.proxy.valve import PEER_FULL, Valve
-from minihub.proxy.wire import ResponseHead, find_head_end, parse_response
+from minihub.proxy.wire import ResponseHead, find_head_end
 
 WATER_MARK: Final = 256 * 1024
 """Bytes that may wait to be written before the other side is not read any more."""
@@ -35,10 +36,8 @@ class Asker(Protocol):
     valve: Valve
     """Of the asker's own connection."""
 
-    @property
-    def has_sent_all(self) -> bool:
-        """Whether the whole request has been handed to the upstream."""
-        ...
+    body: Body | None
+    """Of the request, while part of it is still to be handed to the upstream; else None."""
 
     def answer_interim(self, head: bytes) -> None:
         """A 1xx answer (RFC 9110 section 15.2); the real one is still to come."""
@@ -68,9 +67,8 @@ class Asker(Protocol):
 class Owner(Protocol):
     """Whose connection it is: the pool of a route, or who keeps the one to the hub's pages."""
 
-    def build_head(self, response: ResponseHead, *, unchunked: bool) -> bytes:
-        """Status line and header fields that go on; Connection and the empty line are the asker's."""
-        ...
+    answers: AnswerMemos
+    """Reads the heads of answers, and builds what goes on of them."""
 
     def released(self, upstream: Upstream) -> None:
         """The connection is free for another exchange."""
@@ -81,19 +79,15 @@ class Owner(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Memo:
-    """An answer's head and what became of it."""
+    """An answer's head and what became of it. Not frozen: see `RequestHead`."""
 
     head: bytes
     method: str
     unchunked: bool
     response: ResponseHead
     built: bytes
-
-    def fits(self, data: bytes, method: str, *, unchunked: bool) -> bool:
-        """Whether `data` begins with this very head, to such a request."""
-        return data.startswith(self.head) and method == self.method and unchunked == self.unchunked
 
 
 class Upstream(asyncio.Protocol):
@@ -240,7 +234,12 @@ class Upstream(asyncio.Protocol):
             self._buffer = b""
         while True:
             memo = self._memo
-            if memo is not None and memo.fits(data, self._method, unchunked=self._unchunked):
+            if (
+                memo is not None
+                and data.startswith(memo.head)
+                and memo.method == self._method
+                and memo.unchunked == self._unchunked
+            ):
                 data = data[len(memo.head) :]
             else:
                 end = find_head_end(data, self._searched, answer=True)
@@ -269,8 +268,7 @@ class Upstream(asyncio.Protocol):
                 return
 
     def _parse(self, head: bytes) -> _Memo:
-        response = parse_response(head, self._method)
-        built = self._owner.build_head(response, unchunked=self._unchunked)
+        response, built = self._owner.answers.read(head, self._method, unchunked=self._unchunked)
         return _Memo(head, self._method, self._unchunked, response, built)
 
     def _begin_body(self, response: ResponseHead, built: bytes, data: bytes) -> None:
@@ -278,10 +276,10 @@ class Upstream(asyncio.Protocol):
         assert asker is not None
         self._reusable = response.keep_alive and not self._last
         framing = response.framing
-        if framing is None:
-            over, taken, out = True, 0, b""
-        elif isinstance(framing, Length) and framing.size == len(data):
+        if type(framing) is Length and framing.size == len(data):
             over, taken, out = True, len(data), data
+        elif framing is None:
+            over, taken, out = True, 0, b""
         else:
             body = self._body = start_body(framing, payload=self._unchunked, status=502)
             out, taken = body.feed(data)
@@ -304,8 +302,9 @@ class Upstream(asyncio.Protocol):
     def _finish(self, asker: Asker) -> None:
         """The answer ended exactly on its frame; use the connection again only if nothing is left on it either way."""
         self._asker = self._body = None
-        if self._reusable and asker.has_sent_all and not self.transport.get_write_buffer_size():
-            self.valve.open()
+        if self._reusable and asker.body is None and not self.transport.get_write_buffer_size():
+            if self.valve.reasons:
+                self.valve.open()
             self._owner.released(self)
         else:
             self.transport.abort()

@@ -16,35 +16,31 @@ AHEAD: Final = 4
 class Valve:
     """Lets a transport read while nobody has a reason against it."""
 
-    __slots__ = ("_reasons", "_transport")
+    __slots__ = ("_transport", "reasons")
 
     def __init__(self, transport: asyncio.Transport) -> None:
         self._transport = transport
-        self._reasons = 0
-
-    @property
-    def is_shut(self) -> bool:
-        """Whether somebody has a reason against reading."""
-        return self._reasons != 0
+        self.reasons = 0
+        """The reasons against reading, added up; 0: it reads. To be changed by the methods below only."""
 
     def shut(self, reason: int) -> None:
         """Do not read as long as `reason` holds."""
-        if not self._reasons and not self._transport.is_closing():
+        if not self.reasons and not self._transport.is_closing():
             self._transport.pause_reading()
-        self._reasons |= reason
+        self.reasons |= reason
 
     def free(self, reason: int) -> None:
         """`reason` holds no more."""
-        if self._reasons:
-            self._reasons &= ~reason
+        if self.reasons:
+            self.reasons &= ~reason
             self._resume_if_free()
 
     def open(self) -> None:
         """No reason holds any more: whoever gets this connection next must not inherit a pause."""
-        if self._reasons:
-            self._reasons = 0
+        if self.reasons:
+            self.reasons = 0
             self._resume_if_free()
 
     def _resume_if_free(self) -> None:
-        if not self._reasons and not self._transport.is_closing():
+        if not self.reasons and not self._transport.is_closing():
             self._transport.resume_reading()

@@ -7,7 +7,7 @@ where RFC 9112 would let a recipient be lenient.
     buffer -> find_head_end -> parse_request / parse_response -> framing -> start_body -> feed, feed, ...
 
 A browser repeats its header fields from request to request. So all that depends on them is one value, `HeaderBlock`,
-and a caller that keeps the last one of a connection has only the request line parsed again.
+and a caller that keeps those of late (`memo`) has only the request line parsed again.
 
 Source: RFC 9112; RFC 9110 for the fields.
 """
@@ -21,6 +21,7 @@ from typing import Final
 
 from minihub.auth.request import Fields
 from minihub.proxy.fields import (
+    join_fields,
     read_connection,
     read_framing,
     replace_host,
@@ -32,7 +33,8 @@ from minihub.proxy.framing import TOKEN, BadMessage, Framing, Length, UntilClose
 
 __all__ = [
     "MAX_ANSWER_FIELDS", "MAX_FIELDS", "MAX_HEAD", "MAX_METHOD", "MAX_TARGET", "BadMessage", "Fields", "Framing",
-    "HeaderBlock", "RequestHead", "ResponseHead", "find_head_end", "parse_block", "parse_repeated", "parse_request", "parse_response",
+    "HeaderBlock", "RequestHead", "ResponseHead", "find_head_end", "parse_block", "parse_line", "parse_repeated", "parse_request",
+    "parse_response", "split_head",
 ]  # fmt: skip
 
 MAX_HEAD: Final = 64 * 1024
@@ -49,6 +51,7 @@ _VERSION = re.compile(rb"HTTP/[0-9]\.[0-9]")
 _ABSOLUTE = re.compile(r"(?i:https?)://([^/?]*)(.*)")
 _STATUS_LINE = re.compile(rb"HTTP/1\.([01]) ([1-9][0-9]{2})(?: ([\t -~\x80-\xff]*))?")
 
+_LINE_END = -len(b" HTTP/1.1\r\n")
 _METHODS = {
     name.encode(): name for name in ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "PROPFIND")
 }
@@ -76,15 +79,21 @@ class HeaderBlock:
     """Whether the client waits for 100 (Continue) before it sends its body (RFC 9110, section 10.1.1)."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class RequestHead:
-    """A request's head."""
+    """A request's head. Not frozen only because that would make it cost three times as much."""
 
     method: str
     target: str
     """Path and query exactly as sent, or "*"; the part behind the authority if a whole URL was sent."""
     header: HeaderBlock
-    """May be the one that was remembered: a caller may key on its identity."""
+    """May be one that was remembered: a caller may key on its identity. Without the lines in `plain`."""
+    line: bytes
+    """The request line, with its end; with the target as above."""
+    plain: bytes = b""
+    """Lines that were told apart from those in `header`, as they came (see `lines`)."""
+    raw: bytes = b""
+    """All header lines as they came, if the next request's may be compared with them; else b""."""
 
     @property
     def version(self) -> int:
@@ -93,8 +102,8 @@ class RequestHead:
 
     @property
     def fields(self) -> Fields:
-        """See `Fields`; Host is the one that is meant."""
-        return self.header.fields
+        """All fields, those in `plain` behind the others; Host is the one that is meant."""
+        return join_fields(self.header.fields, self.plain) if self.plain else self.header.fields
 
     @property
     def block(self) -> bytes:
@@ -181,51 +190,73 @@ def _skip_empty_lines(buffer: bytes | bytearray) -> int:
     return start
 
 
-def parse_request(head: bytes, remembered: HeaderBlock | None = None) -> RequestHead:
+def parse_request(head: bytes) -> RequestHead:
     """Parse a request's head.
 
     Args:
         head: As `find_head_end` delimits it.
-        remembered: The `header` of an earlier request; used again if the fields are the same, byte for byte.
 
     Raises:
         BadMessage: It is not to be served; the connection is to be closed after the answer.
 
     Source: RFC 9112, section 3.
     """
-    if head.startswith(b"\r"):
-        head = head[_skip_empty_lines(head) :]
-    line_end = head.find(b"\r\n")
-    line = head[:line_end]
-    raw = head[line_end + 2 :]
-    is_known = remembered is not None and raw == remembered.raw
-    if not is_known:
-        verify_bytes(head)
+    verify_bytes(head)
+    line, raw = split_head(head)
     method, target, version = _parse_request_line(line)
-    if is_known and remembered is not None and remembered.version == version:
-        header = remembered
-    else:
-        header = _read_block(raw, version)
+    header = _read_block(raw, version)
     if target.startswith("/"):
-        return RequestHead(method, target, header)
+        return RequestHead(method, target, header, line + b"\r\n")
     return _parse_other_target(method, target, header)
 
 
-def parse_repeated(data: bytes, remembered: HeaderBlock) -> RequestHead | None:
-    """Parse a read that is exactly one request with the very header fields of an earlier one.
+def split_head(head: bytes) -> tuple[bytes, bytes]:
+    """Split a request's head into the request line, without its end, and the lines behind it."""
+    if head.startswith(b"\r"):
+        head = head[_skip_empty_lines(head) :]
+    line, _, raw = head.partition(b"\r\n")
+    return line, raw
 
-    What `find_head_end` and `parse_request` would say of it, in half the time: browsers do little else.
+
+def parse_line(line: bytes, header: HeaderBlock) -> RequestHead | None:
+    """Parse a request whose header fields are known already; as `parse_request`, but for what they mean.
 
     Returns:
-        None: it is something else, or not even that is clear; they will tell.
+        None: the line decides what the fields mean, so that all must be parsed.
+
+    Raises:
+        BadMessage: See `parse_request`.
     """
-    line_end = data.find(b"\r\n")
-    if line_end < 1 or data[line_end + 2 :] != remembered.raw:
+    method, target, version = _parse_request_line(line)
+    if version != header.version or not target.startswith("/"):
         return None
-    method, target, version = _parse_request_line(data[:line_end])
-    if version != remembered.version or not target.startswith("/"):
+    return RequestHead(method, target, header, line + b"\r\n")
+
+
+def parse_repeated(data: bytes, last: RequestHead) -> RequestHead | None:
+    """Parse a read that is exactly one request with the very header fields of the last one, which browsers often send.
+
+    Returns:
+        None: it is something else, or not that simple; `find_head_end` and `parse_request` will tell.
+    """
+    raw = last.raw
+    if not raw or not data.endswith(raw):
         return None
-    return RequestHead(method, target, remembered)
+    line = data[: -len(raw)]
+    name, _, rest = line.partition(b" ")
+    method = _METHODS.get(name)
+    target = rest[:_LINE_END].decode("latin-1")
+    if (
+        method is None
+        or not rest.endswith(b" HTTP/1.1\r\n")
+        or not target.startswith("/")
+        or not (target.isascii() and target.isprintable())
+        or " " in target
+        or "#" in target
+        or len(target) > MAX_TARGET
+    ):
+        return None
+    return RequestHead(method, target, last.header, line, last.plain, raw)
 
 
 def _parse_request_line(line: bytes) -> tuple[str, str, int]:
@@ -264,7 +295,7 @@ def _parse_method(method: bytes) -> str:
 def _parse_other_target(method: str, target: str, header: HeaderBlock) -> RequestHead:
     """Accept "*" and whole URLs (RFC 9112, sections 3.2.2 and 3.2.4)."""
     if target == "*" and method == "OPTIONS":
-        return RequestHead(method, target, header)
+        return RequestHead(method, target, header, _write_line(method, target, header.version))
     url = _ABSOLUTE.fullmatch(target)
     if url is None:
         raise BadMessage(400, "malformed target")
@@ -279,7 +310,11 @@ def _parse_other_target(method: str, target: str, header: HeaderBlock) -> Reques
         fields = replace_host(header.fields, host)
         raw = "".join(f"{name}: {value}\r\n" for name, value in fields).encode("latin-1") + b"\r\n"
         header = replace(header, raw=raw, fields=fields, host=host)
-    return RequestHead(method, rest, header)
+    return RequestHead(method, rest, header, _write_line(method, rest, header.version))
+
+
+def _write_line(method: str, target: str, version: int) -> bytes:
+    return f"{method} {target} HTTP/1.{version - 10}\r\n".encode("ascii")
 
 
 def parse_block(raw: bytes, version: int) -> HeaderBlock:

@@ -13,7 +13,7 @@ from pathlib import Path
 import atheris
 
 with atheris.instrument_imports(include=["minihub.proxy"]):
-    from minihub.proxy import fields, framing, wire
+    from minihub.proxy import fields, framing, lines, memo, wire
 
 from tests.proxy.wire_oracles import check_answers, check_requests
 
@@ -75,6 +75,8 @@ def main(argument: str) -> None:
     assert fields
     assert framing
     assert wire
+    assert lines
+    assert memo
     if not argument.isdigit():
         try_one(Path(argument).read_bytes())
         return

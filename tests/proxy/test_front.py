@@ -126,6 +126,43 @@ async def test_what_is_sent_ahead_is_answered_in_order(served):
         assert (await browser.answer()).status == 404
 
 
+async def test_where_a_post_comes_from_is_looked_at_each_time(served, backend):
+    """Referer says so where Origin does not; it is no part of what is remembered of a request."""
+    async with knock(served) as browser:
+        for n in range(4):
+            for referer, status in (("http://h/user/alice/lab", 200), ("http://evil.example/", 403)):
+                browser.ask(f"/user/alice/{n}", f"{LOGIN}Referer: {referer}\r\n", method="POST")
+                answer = await browser.answer()
+                assert (answer.status, referer) == (status, referer)
+    assert backend.requests == 4
+
+
+async def test_an_origin_is_remembered_with_the_rest(served, backend):
+    async with knock(served) as browser:
+        for _ in range(4):
+            for origin, status in (("http://h", 200), ("http://evil.example", 403), ("null", 403)):
+                browser.ask(
+                    "/user/alice/x", f"{LOGIN}Origin: {origin}\r\nReferer: http://h/\r\n", method="POST"
+                )
+                answer = await browser.answer()
+                assert (answer.status, origin) == (status, origin)
+            assert (await browser.get("/user/alice/x", f"{LOGIN}Origin: null\r\n")).status == 200, (
+                "it changes nothing"
+            )
+    assert backend.requests == 8
+
+
+@pytest.mark.parametrize("line", ["Referer: %d", "Accept: %d", "If-None-Match: %d"])
+async def test_lines_that_differ_go_on(served, line):
+    async with knock(served) as browser:
+        for n in range(5):
+            answer = await browser.get("/user/alice/x", f"{LOGIN}{line % n}\r\nX: y\r\n")
+            assert answer.saw[line.partition(":")[0].lower()] == str(n)
+            assert answer.saw["x"] == "y"
+            assert answer.saw["authorization"] == "token upstream-token"
+            assert COOKIE not in str(answer.seen)
+
+
 async def test_bodies_that_are_sent_ahead_go_where_they_belong(served):
     fields = f"Host: h\r\nOrigin: http://h\r\n{LOGIN}"
     async with knock(served) as browser:

@@ -12,7 +12,6 @@ from minihub.proxy.dialing import Dialer
 from minihub.proxy.pool import IDLE_S, MAX_IDLE, Pool, Pools, Rules
 from minihub.proxy.question import get
 from minihub.proxy.upstream import Upstream
-from minihub.proxy.wire import parse_response
 from minihub.schedulers.base import Endpoint
 from minihub.servers.model import Route, Secrets
 from minihub.tasks import TaskKeeper
@@ -117,7 +116,7 @@ async def real_pool(endpoint, keeper, now):
 
 
 async def test_what_opens_the_server(pool):
-    assert pool.authorization == b"Authorization: token upstream-token\r\n"
+    assert pool.authorization_end == b"Authorization: token upstream-token\r\n\r\n"
 
 
 async def test_the_one_used_last_goes_first(pool, dialer):
@@ -147,8 +146,10 @@ async def test_more_than_so_many_do_not_wait(pool, dialer):
 async def test_what_waits_too_long_is_closed(pool, dialer, now):
     old, new, busy = await dial(pool, dialer, 3)
     pool.released(old)
+    pool.sweep(now.now)
     now.now += 10
     pool.released(new)
+    pool.sweep(now.now)
     pool.sweep(now.now + IDLE_S - 10.001)
     assert not old.transport.aborted
     pool.sweep(now.now + IDLE_S - 10)
@@ -234,7 +235,7 @@ async def test_a_dial_in_the_background_that_ends_after_the_end(pool, dialer):
 
 async def test_servers_set_no_cookies_of_ours(pool):
     head = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nSet-Cookie: ours=1\r\nSet-Cookie: a=1; Path=/\r\nX: y\r\n\r\n"
-    built = pool.build_head(parse_response(head, "GET"), unchunked=False)
+    _, built = pool.answers.read(head, "GET", unchunked=False)
     assert b"ours" not in built
     assert b"Set-Cookie: a=1; Path=/user/alice/\r\n" in built
 
@@ -274,6 +275,7 @@ async def test_all_pools_are_swept_and_closed(backend, keeper, now):
             upstream = await pool.dial()
             pool.released(upstream)
             waiting.append(upstream)
+        pools.sweep(now.now)
         pools.sweep(now.now + IDLE_S - 1)
         assert not any(upstream.transport.is_closing() for upstream in waiting)
         pools.sweep(now.now + IDLE_S)

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 
 from minihub.proxy.framing import BadMessage, start_body
+from minihub.proxy.memo import Memos
 from minihub.proxy.wire import RequestHead, ResponseHead, find_head_end, parse_request, parse_response
 
 
@@ -18,7 +19,8 @@ class Message:
     """What goes on, in the framing it goes on with."""
     payload: bytes = b""
     over: bool = False
-    raw_target: str = ""
+    raw: bytes = b""
+    """The head as it came."""
 
 
 @dataclass
@@ -37,6 +39,21 @@ class Stream:
         return [message for message in self.messages if message.over]
 
 
+def facts(head):
+    """All that is said in a request's head; in which order its fields came makes no difference."""
+    header = head.header
+    meant = (
+        header.version,
+        header.host,
+        header.framing,
+        header.keep_alive,
+        header.upgrade,
+        header.expect_continue,
+    )
+    values = {name: sorted(found) for name, found in head.fields.by_name.items()}
+    return head.method, head.target, head.line, meant, sorted(head.fields), values
+
+
 class Reader:
     """Reads a stream of messages in pieces; `methods` (of the requests) makes it one of answers."""
 
@@ -44,7 +61,7 @@ class Reader:
         self.stream = Stream()
         self._methods = None if methods is None else list(methods)
         self._remember = remember
-        self._remembered = None
+        self._memos = Memos()
         self._buffer = bytearray()
         self._searched = 0
         self._bodies = None
@@ -75,13 +92,19 @@ class Reader:
             head = parse_response(raw, self._methods[0])
             status = 502
         else:
-            head = parse_request(raw, self._remembered)
+            head = self._read_request(raw)
             status = 400
-            if self._remember:
-                self._remembered = head.header
-        self.stream.messages.append(Message(head, raw_target=raw.decode("latin-1").split(" ")[1]))
+        self.stream.messages.append(Message(head, raw=raw))
         self._bodies = [start_body(head.framing, payload=payload, status=status) for payload in (False, True)]
         return True
+
+    def _read_request(self, raw):
+        if not self._remember:
+            return parse_request(raw)
+        # What comes a third time is surely remembered.
+        heads = [self._memos.read(raw)[0] for _ in range(3)]
+        assert facts(heads[0]) == facts(heads[1]) == facts(heads[2])
+        return heads[2]
 
     def _read_body(self):
         message = self.stream.messages[-1]

@@ -11,7 +11,12 @@ import h11
 import httptools
 
 from minihub.proxy.framing import UntilClose
+from minihub.proxy.headers import build_answer as build_answer_head
+from minihub.proxy.headers import build_outbound
+from minihub.proxy.memo import AnswerMemos
+from minihub.proxy.wire import ResponseHead, parse_response
 from tests.proxy.wire_kit import cut, read
+from tests.proxy.wire_kit import facts as head_facts
 
 # What a proxy does not send on (RFC 9110, section 7.6.1); the oracles would act on it.
 HOP_BY_HOP = {"connection", "keep-alive", "proxy-connection", "upgrade", "te", "trailer"}
@@ -37,13 +42,13 @@ def check_requests(data, places):
         assert h11_requests(upstream) == (expected, "")
         if all(message.head.method.encode() in LLHTTP_METHODS for message in complete):
             assert llhttp_messages(httptools.HttpRequestParser, upstream) == (expected, "")
-        check_raw(data, complete)
+        check_raw(data, read([data], remember=False).complete)
 
 
 def check_raw(data, complete):
     """Nobody reads other requests than ours from what we accepted, even before it was cleaned."""
     # A whole URL as target is rewritten; what comes after one cannot be compared by its number.
-    same = list(takewhile(lambda message: message.raw_target == message.head.target, complete))
+    same = list(takewhile(lambda message: raw_target(message) == message.head.target, complete))
     expected = [expect_request(message, raw=True) for message in same]
     readers = [h11_requests(data)]
     if all(is_plain(message.head) for message in same):
@@ -53,6 +58,10 @@ def check_raw(data, complete):
             # Stricter than we are is as good as agreed, as long as it agrees until there.
             assert error not in ("", "incomplete")
         assert found[: len(expected)] == expected[: len(found)]
+
+
+def raw_target(message):
+    return message.raw.decode("latin-1").split(" ")[1]
 
 
 def is_plain(head):
@@ -74,6 +83,7 @@ def check_answers(methods, data, places):
             asked.pop(0)
         if head.status == 101 or not (message.over or head.framing == UntilClose()):
             continue
+        check_remembered(message.raw, method)
         expected = expect_answer(message)
         if message is whole.messages[0] and head.status >= 200 and message.over:
             # As it came, before it was cleaned.
@@ -90,6 +100,31 @@ def check_answers(methods, data, places):
                 assert found == [expected] or head.status < 200
 
 
+def build(response, unchunked):
+    pairs = build_outbound(response.fields, own_cookies=frozenset({"ours"}), prefix="/user/ada/")
+    return build_answer_head(response, pairs, unchunked=unchunked)
+
+
+def check_remembered(raw, method):
+    """What goes on of an answer's head is the same, in some order, when its telling lines are remembered."""
+    answers = AnswerMemos(build)
+    for unchunked in (False, True):
+        expected = parse_response(raw, method)
+        for _ in range(2):
+            response, built = answers.read(raw, method, unchunked=unchunked)
+            assert (response.status, response.framing, response.keep_alive, response.upgrade) == (
+                expected.status, expected.framing, expected.keep_alive, expected.upgrade,
+            )  # fmt: skip
+            # Values go on without the white space around them; a line that was not read anew keeps it.
+            assert stripped(built) == stripped(build(expected, unchunked))
+
+
+def stripped(built):
+    start, *lines = built.split(b"\r\n")
+    parts = (line.partition(b":") for line in lines)
+    return start, sorted((name, value.strip(b" \t")) for name, _, value in parts)
+
+
 def check_same(whole, other):
     """The same came out, but what was sent on of a message that was refused later."""
     assert whole.refused == other.refused
@@ -103,7 +138,8 @@ def check_same(whole, other):
 
 
 def facts(message):
-    return message.head, message.over
+    head = message.head
+    return head if isinstance(head, ResponseHead) else head_facts(head), message.over
 
 
 # ---- what goes on, and what others read in it -----------------------------------------------------------------------
