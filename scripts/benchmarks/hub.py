@@ -28,10 +28,10 @@ class Hub:
         self.site = site
         self.port = free_port(site.address)
         self.url = f"https://{site.address}:{self.port}"
-        self._state = site.directory / f"state-{name}"
-        self._config = site.directory / f"{name}.toml"
+        self.state = site.directory / f"state-{name}"
+        self.config = site.directory / f"{name}.toml"
         self.log_file = site.directory / f"{name}.log"
-        self._config.write_text(build_settings(site, self.port, self._state, **settings))
+        self.config.write_text(build_settings(site, self.port, self.state, **settings))
         self.process: subprocess.Popen[bytes] | None = None
         self.started = 0.0
 
@@ -51,7 +51,7 @@ class Hub:
             "TZ": "UTC",
             "LANG": "C.UTF-8",
         }
-        argv = [sys.executable, "-m", "minihub", "serve", "--config", str(self._config)]
+        argv = [sys.executable, "-m", "minihub", "serve", "--config", str(self.config)]
         with self.log_file.open("ab") as log:
             self.started = time.time()
             self.process = subprocess.Popen(argv, env=environment, cwd="/", stdout=log, stderr=log)

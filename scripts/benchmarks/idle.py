@@ -46,7 +46,7 @@ class Window:
         return self.total * 60 / self.seconds
 
 
-def _memory(pids: list[int]) -> tuple[float, float, float]:
+def memory(pids: list[int]) -> tuple[float, float, float]:
     """PSS, PSS as if no other process of the machine used the same files, RSS; in MB."""
     pss = anonymous = rss = 0
     files: dict[str, int] = {}
@@ -88,7 +88,7 @@ def _file_pages(pid: int) -> dict[str, int]:
     return found
 
 
-def _cpu_s(pids: list[int]) -> float:
+def cpu_s(pids: list[int]) -> float:
     """Seconds on a core, to the nanosecond; ended threads and children are lost, of which an idle hub has none."""
     total = 0
     for pid in pids:
@@ -102,12 +102,12 @@ def _cpu_s(pids: list[int]) -> float:
 
 async def _look(hub: Hub, count: int, window_s: float) -> Window:
     pids = hub.pids()
-    before, cpu, began = await count_rpcs(), _cpu_s(pids), time.monotonic()
+    before, cpu, began = await count_rpcs(), cpu_s(pids), time.monotonic()
     await asyncio.sleep(window_s)
     seconds = time.monotonic() - began
-    used = _cpu_s(pids) - cpu
+    used = cpu_s(pids) - cpu
     rpcs = (await count_rpcs()).since(before)
-    pss, alone, rss = _memory(hub.pids())
+    pss, alone, rss = memory(hub.pids())
     window = Window(
         count=count,
         rpcs={k: v for k, v in rpcs.by_type.items() if k in TYPES},

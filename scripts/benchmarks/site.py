@@ -9,6 +9,7 @@ import shutil
 import socket
 import subprocess
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -105,6 +106,8 @@ def build_settings(
     pull: bool = False,
     idle_close_s: float = 300,
     log_level: str = "INFO",
+    admins: Sequence[str] = (),
+    more: str = "",
 ) -> str:
     """The settings file: the real path, nothing tuned."""
     facts = site.facts
@@ -123,6 +126,7 @@ self_signed = true
 
 [auth]
 allow_groups = ["{facts["users_group"]}"]
+admin_users = {json.dumps(list(admins))}
 
 [servers]
 scheduler = "slurm"
@@ -146,4 +150,4 @@ ca_key = "{facts["user_ca"]}"
 service_key = "{facts["service_key"]}"
 source_address = "{site.address}"
 idle_close_s = {idle_close_s}
-"""
+{more}"""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import time
+from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from typing import Any, Self
 
@@ -114,6 +115,21 @@ class Visitor:
         done.answered = time.time()
         done.job_id = event["job_id"]
         return done
+
+    async def events(self) -> AsyncIterator[dict[str, Any]]:
+        """What the waiting page is told, as long as it is open."""
+        url = f"{self._origin}/hub/spawn-pending/{self.user}/events"
+        async with self._client.get(url, timeout=aiohttp.ClientTimeout(total=None)) as answer:
+            async for line in answer.content:
+                if line.startswith(b"data:"):
+                    yield json.loads(line[5:])
+
+    async def see(self, path: str, **headers: str) -> int:
+        """Look at any page; return the status."""
+        url = f"{self._origin}{path}"
+        async with self._client.get(url, headers=headers, allow_redirects=False) as answer:
+            await answer.read()
+            return answer.status
 
     async def post_start(self) -> None:
         """Click Start and look away."""

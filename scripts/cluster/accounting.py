@@ -20,14 +20,18 @@ def create_accounting(layout: Layout, users: Sequence[User]) -> None:
     """Create what is missing, all in one sacctmgr: each start of it costs a third of a second."""
     there = associations(layout) if _has_cluster(layout) else set()
     commands = "" if there else configuration.build_accounting_commands(layout)
+    # One command for all of an account: each is a transaction of its own.
+    missing: dict[tuple[str, str], list[str]] = {}
     for user in users:
         for account in user.accounts:
             if (account, user.name) not in there:
-                commands += f"add user {user.name} account={account} DefaultAccount={user.accounts[0]}\n"
+                missing.setdefault((account, user.accounts[0]), []).append(user.name)
+    for (account, default), names in missing.items():
+        commands += f"add user {','.join(names)} account={account} DefaultAccount={default}\n"
     if ("rrg-prof2", "alice") not in there:
         commands += "modify user alice where account=rrg-prof2 set QOS=normal,debug MaxJobs=2\n"
     if commands:
-        run_in(layout, "hub", ["sacctmgr", "-i", "-Q"], stdin=f"{commands}exit\n")
+        run_in(layout, "hub", ["sacctmgr", "-i", "-Q"], stdin=f"{commands}exit\n", timeout_s=60 + len(users))
 
 
 def _has_cluster(layout: Layout) -> bool:
