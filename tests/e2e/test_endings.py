@@ -8,12 +8,13 @@ import os
 import pwd
 import re
 import signal
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.cluster.conftest import Cluster
 from tests.e2e.kit import Hub, Person, busy_cluster, jobs, person, slurm, text_of, until
 
 pytestmark = [pytest.mark.cluster, pytest.mark.asyncio(loop_scope="session")]
@@ -41,7 +42,7 @@ def changed_conf(**lines: str) -> Iterator[None]:
 @pytest.fixture(scope="module")
 def strict_slurm() -> Iterator[None]:
     """Slurm kills what needs more memory than it asked for, and gives a silent node up soon."""
-    with changed_conf(JobAcctGatherParams="OverMemoryKill", SlurmdTimeout="10", MessageTimeout="10"):
+    with changed_conf(JobAcctGatherParams="OverMemoryKill", SlurmdTimeout="6", MessageTimeout="10"):
         yield
 
 
@@ -55,16 +56,11 @@ def hub(make_hub, strict_slurm) -> Iterator[Hub]:
         yield hub.start()
 
 
-async def told(one: Person) -> dict[str, Any]:
+async def told(one: Person, within_s: float = NOTICED_S) -> dict[str, Any]:
     """Wait until the hub knows that the server has ended; return what the API and the pages say."""
-
-    async def over() -> dict[str, Any]:
-        async with asyncio.timeout(NOTICED_S):
-            while (server := await one.server())["state"] not in ("failed", "stopped"):
-                await asyncio.sleep(0.1)
-            return server
-
-    server = await over()
+    async with asyncio.timeout(within_s):
+        while (server := await one.server())["state"] not in ("failed", "stopped"):
+            await asyncio.sleep(0.1)
     home = text_of((await one.get("/hub/home"))[1])
     status, page = await one.get(f"/user/{one.name}/lab", headers={"Sec-Fetch-Mode": "navigate"})
     assert status == 424
@@ -97,46 +93,6 @@ def pid_of(user: str, mark: bytes) -> int:
 # ---- ended from outside ---------------------------------------------------------------------------------------------
 
 
-async def test_three_ways_out_at_once(hub, passwords):
-    """Cancelled by its user on the login node, at its time limit, and Jupyter killed in a job that lives."""
-    async with contextlib.AsyncExitStack() as stack:
-        alice, bob, carol = [
-            await stack.enter_async_context(person(hub, name, passwords[name]))
-            for name in ("alice", "bob", "carol")
-        ]
-        mine, bobs, _ = await asyncio.gather(
-            *(one.start_and_wait(time_hours="0.5") for one in (alice, bob, carol))
-        )
-        slurm("scontrol", "update", f"JobId={bobs['job']['id']}", "EndTime=now")
-        slurm("setpriv", "--reuid=alice", "--regid=alice", "--init-groups", "scancel", mine["job"]["id"])
-        os.kill(pid_of("carol", b"minihub_inside.py"), signal.SIGKILL)
-        cancelled, timed_out, killed = await asyncio.gather(told(alice), told(bob), told(carol))
-
-        explained(cancelled, "cancelled", "The job was cancelled outside the hub.", "cancelled by alice")
-        assert "ServerApp" in cancelled["log"]
-        explained(timed_out, "time_limit", "The job reached its time limit.", "TIMEOUT")
-        assert "ServerApp" in timed_out["log"]
-        explained(killed, "exited", "The Jupyter server ended unexpectedly.", "killed by signal 9")
-        assert "Jupyter ended with exit status 137 (killed by signal 9)" in killed["log"]
-        assert jobs(hub) == []
-
-
-async def test_more_memory_than_it_asked_for(hub, passwords):
-    """Slurm 22.05 without cgroups says FAILED and signal 9; that it was the memory, the peak tells."""
-    async with person(hub, "alice", passwords["alice"]) as alice:
-        await alice.start_and_wait(time_hours="0.5", memory_mb="600")
-        greedy = asyncio.ensure_future(
-            alice.run_cell("x = bytearray(900_000_000); import time; time.sleep(60)")
-        )
-        end = await told(alice)
-        explained(
-            end, "out_of_memory", "The job used more memory than it had asked for and was killed.", "MB used"
-        )
-        assert "ServerApp" in end["log"]
-        with contextlib.suppress(Exception):
-            await greedy
-
-
 async def test_preempted(hub, passwords):
     slurm("scontrol", "create", "PartitionName=urgent", "Nodes=node[1-2]", "PriorityTier=10")
     try:
@@ -154,8 +110,7 @@ async def test_preempted(hub, passwords):
         slurm("scontrol", "delete", "PartitionName=urgent")
 
 
-async def test_a_node_goes_down(hub, passwords, cluster):
-    """By an admin's hand, and by its cable."""
+async def test_a_node_is_set_down(hub, passwords):
     async with person(hub, "alice", passwords["alice"]) as alice:
         server = await alice.start_and_wait(time_hours="0.5")
         node = server["job"]["node"]
@@ -163,17 +118,6 @@ async def test_a_node_goes_down(hub, passwords, cluster):
             slurm("scontrol", "update", f"NodeName={node}", "State=DOWN", "Reason=test")
             end = await told(alice)
         finally:
-            await back(node)
-        explained(end, "node_failed", "The compute node failed.", f"NODE_FAIL on {node}")
-        assert "ServerApp" in end["log"]
-
-        server = await alice.start_and_wait(time_hours="0.5")
-        node = server["job"]["node"]
-        try:
-            cluster.output(["ip", "link", "set", "eth0", "down"], host=node)
-            end = await told(alice)
-        finally:
-            cluster.output(["ip", "link", "set", "eth0", "up"], host=node)
             await back(node)
         explained(end, "node_failed", "The compute node failed.", f"NODE_FAIL on {node}")
         assert "ServerApp" in end["log"]
@@ -192,32 +136,7 @@ async def back(node: str) -> None:
     await until(is_back, f"{node} is back")
 
 
-# ---- not ended ------------------------------------------------------------------------------------------------------
-
-
-async def test_suspended_and_requeued_jobs_are_not_over(hub, passwords):
-    async with person(hub, "alice", passwords["alice"]) as alice:
-        server = await alice.start_and_wait(time_hours="0.5")
-        job = server["job"]["id"]
-        slurm("scontrol", "suspend", job)
-        try:
-            async with asyncio.timeout(NOTICED_S):
-                while "has suspended the job" not in text_of((await alice.get("/hub/home"))[1]):
-                    await asyncio.sleep(0.1)
-            assert (await alice.server())["state"] == "ready"
-        finally:
-            slurm("scontrol", "resume", job)
-
-        slurm("scontrol", "update", f"JobId={job}", "Requeue=1")
-        slurm("scontrol", "requeue", job)
-        await alice.wait_state("queued")
-        for path in ("/hub/home", "/hub/spawn-pending/alice"):
-            assert "put the job back into the queue" in text_of((await alice.get(path))[1]), path
-        # Slurm itself waits for two minutes.
-        slurm("scontrol", "update", f"JobId={job}", "StartTime=now")
-        again = await alice.wait_state("ready")
-        assert again["job"]["id"] == job
-        assert (await alice.run_cell("print(6*7)")).strip() == "42"
+# ---- while it waits -------------------------------------------------------------------------------------------------
 
 
 async def test_a_job_on_hold_says_who_holds_it(hub, passwords):
@@ -238,28 +157,126 @@ async def test_a_job_on_hold_says_who_holds_it(hub, passwords):
             explained(end, "cancelled", "The job was cancelled outside the hub.", "cancelled by root")
 
 
-# ---- while it starts ------------------------------------------------------------------------------------------------
+# ---- side by side, since Slurm takes half a minute to give a silent node up -----------------------------------------
+
+NODE1 = {"time_hours": "0.5", "gpu_type": "v100", "gpu_count": "1"}
+NODE2 = {"time_hours": "0.5", "gpu_type": "a100", "gpu_count": "1"}
 
 
-async def test_jupyter_that_hangs_shows_its_log_and_its_death_ends_the_wait(hub, passwords):
-    """In the user's own configuration, which Jupyter reads before it listens."""
-    folder = Path("/home/alice/.jupyter")
-    slurm("install", "-d", "-o", "alice", "-g", "alice", str(folder))
+async def test_a_cable_is_pulled_while_other_jobs_end_in_every_way(hub, passwords, cluster):
+    async with contextlib.AsyncExitStack() as stack:
+        alice, bob, carol = [
+            await stack.enter_async_context(person(hub, name, passwords[name]))
+            for name in ("alice", "bob", "carol")
+        ]
+        await asyncio.gather(
+            cut_off(alice, cluster),
+            in_turn(bob, suspended_and_requeued, at_its_time_limit),
+            in_turn(carol, hanging_and_killed, killed_when_ready, cancelled_by_its_user, greedy),
+        )
+    assert jobs(hub) == []
+
+
+async def in_turn(one: Person, *scenes: Callable[[Person], Awaitable[None]]) -> None:
+    for scene in scenes:
+        await scene(one)
+
+
+async def cut_off(one: Person, cluster: Cluster) -> None:
+    """The node's network is gone: the page says that the server does not answer, until Slurm gives the node up."""
+    await one.start_and_wait(**NODE2)
+    try:
+        cluster.output(["ip", "link", "set", "eth0", "down"], host="node2")
+        end = await told(one, within_s=120)
+    finally:
+        cluster.output(["ip", "link", "set", "eth0", "up"], host="node2")
+        await back("node2")
+    explained(end, "node_failed", "The compute node failed.", "NODE_FAIL on node2")
+    assert "ServerApp" in end["log"]
+
+
+async def suspended_and_requeued(one: Person) -> None:
+    """Neither is the end."""
+    server = await one.start_and_wait(**NODE1)
+    job = server["job"]["id"]
+    slurm("scontrol", "suspend", job)
+    try:
+        async with asyncio.timeout(NOTICED_S):
+            while "has suspended the job" not in text_of((await one.get("/hub/home"))[1]):
+                await asyncio.sleep(0.1)
+        assert (await one.server())["state"] == "ready"
+    finally:
+        slurm("scontrol", "resume", job)
+
+    slurm("scontrol", "update", f"JobId={job}", "Requeue=1")
+    slurm("scontrol", "requeue", job)
+    await one.wait_state("queued")
+    for path in ("/hub/home", f"/hub/spawn-pending/{one.name}"):
+        assert "put the job back into the queue" in text_of((await one.get(path))[1]), path
+    # Slurm itself waits for two minutes.
+    slurm("scontrol", "update", f"JobId={job}", "StartTime=now")
+    again = await one.wait_state("ready")
+    assert again["job"]["id"] == job
+    assert (await one.run_cell("print(6*7)")).strip() == "42"
+
+
+async def hanging_and_killed(one: Person) -> None:
+    """Jupyter hangs in its user's own configuration: the waiting page shows the log, and its death ends the wait."""
+    folder = Path(f"/home/{one.name}/.jupyter")
+    slurm("install", "-d", "-o", one.name, "-g", one.name, str(folder))
     config = folder / "jupyter_server_config.py"
     config.write_text(HANGS)
     try:
-        async with person(hub, "alice", passwords["alice"]) as alice:
-            await alice.start(time_hours="0.5")
-            server = await alice.wait_state("starting")
-            async with alice.client.get(f"{hub.url}/hub/spawn-pending/alice/events") as events:
-                async with asyncio.timeout(NOTICED_S):
-                    async for line in events.content:
-                        if b"reading a slow file system" in line:
-                            break
-            os.kill(pid_of("alice", b"minihub_inside.py"), signal.SIGKILL)
-            end = await told(alice)
-            explained(end, "died", "The job ended before Jupyter was ready.", "killed by signal 9")
-            assert "reading a slow file system" in end["log"]
-            assert server["job"]["id"] == end["job"]["id"]
+        await one.start(**NODE1)
+        await one.wait_state("starting")
+        url = f"{one.hub.url}/hub/spawn-pending/{one.name}/events"
+        async with one.client.get(url) as events, asyncio.timeout(NOTICED_S):
+            async for line in events.content:
+                if b"reading a slow file system" in line:
+                    break
+        os.kill(pid_of(one.name, b"minihub_inside.py"), signal.SIGKILL)
+        end = await told(one)
+        explained(end, "died", "The job ended before Jupyter was ready.", "killed by signal 9")
+        assert "reading a slow file system" in end["log"]
     finally:
         config.unlink()
+
+
+async def at_its_time_limit(one: Person) -> None:
+    job = (await one.server())["job"]["id"]
+    slurm("scontrol", "update", f"JobId={job}", "EndTime=now")
+    end = await told(one)
+    explained(end, "time_limit", "The job reached its time limit.", "TIMEOUT")
+    assert "ServerApp" in end["log"]
+
+
+async def killed_when_ready(one: Person) -> None:
+    """Jupyter is killed, and the job ends with it."""
+    await one.start_and_wait(**NODE1)
+    os.kill(pid_of(one.name, b"minihub_inside.py"), signal.SIGKILL)
+    end = await told(one)
+    explained(end, "exited", "The Jupyter server ended unexpectedly.", "killed by signal 9")
+    assert "Jupyter ended with exit status 137 (killed by signal 9)" in end["log"]
+
+
+async def cancelled_by_its_user(one: Person) -> None:
+    """On the login node, behind the hub's back."""
+    job = (await one.start_and_wait(**NODE1))["job"]["id"]
+    become = ["setpriv", f"--reuid={one.name}", f"--regid={one.name}", "--init-groups"]
+    slurm(*become, "scancel", job)
+    end = await told(one)
+    explained(end, "cancelled", "The job was cancelled outside the hub.", f"cancelled by {one.name}")
+    assert "ServerApp" in end["log"]
+
+
+async def greedy(one: Person) -> None:
+    """Slurm 22.05 without cgroups says FAILED and signal 9; that it was the memory, the peak tells."""
+    await one.start_and_wait(**NODE1, memory_mb="600")
+    eating = asyncio.ensure_future(one.run_cell("x = bytearray(900_000_000); import time; time.sleep(60)"))
+    end = await told(one)
+    explained(
+        end, "out_of_memory", "The job used more memory than it had asked for and was killed.", "MB used"
+    )
+    assert "ServerApp" in end["log"]
+    # Its websocket was closed under it.
+    await asyncio.gather(eating, return_exceptions=True)
