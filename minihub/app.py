@@ -7,7 +7,7 @@ import contextlib
 import errno
 import logging
 import signal
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 from aiohttp import web
@@ -35,12 +35,13 @@ from minihub.servers.manager import Manager
 from minihub.servers.model import Attempt
 from minihub.servers.registry import Registry
 from minihub.servers.supervisor import Supervisor, SupervisorSettings
+from minihub.stalls import StallWatch
 from minihub.store.store import Store
-from minihub.tasks import TaskKeeper
+from minihub.tasks import CRASHES, TaskKeeper
 from minihub.tls import load_front_tls
 from minihub.transports.base import Transport
 from minihub.web.app import build_app
-from minihub.web.deps import Deps
+from minihub.web.deps import Deps, Figures
 from minihub.web.urls import Urls
 
 log = logging.getLogger(__name__)
@@ -170,7 +171,20 @@ class _Hub:
             access=self._access,
         )
         entrance.on_revoked(lambda _user, key: self._close_login(key))
-        self._app = build_app(_build_deps(ground, clock, store, self._manager, entrance))
+        self._stalls = StallWatch()
+        self._store = store
+        self._app = build_app(_build_deps(ground, clock, store, self._manager, entrance, self._figures))
+
+    def _figures(self) -> Figures:
+        return Figures(
+            crashes=CRASHES,
+            stalls=self._stalls.count,
+            stalls_total_s=self._stalls.total_s,
+            longest_stall_s=self._stalls.longest_s,
+            store_commits=self._store.commits,
+            store_failures=self._store.failures,
+            unsaved=self._manager.unsaved,
+        )
 
     def _close_user(self, user: str) -> None:
         self._door.close_user(user)
@@ -181,6 +195,7 @@ class _Hub:
     async def start(self, stack: contextlib.AsyncExitStack) -> str:
         """Adopt what is there, listen, begin to look; returns the URL."""
         self._entrance.start()
+        self._stalls.start()
         await self._manager.adopt_all()
         runner = web.AppRunner(self._app, shutdown_timeout=_SHUTDOWN_S, **RUNNER_OPTIONS)
         await runner.setup()
@@ -191,11 +206,11 @@ class _Hub:
         self._preparer.report_url = build_report_url(
             self._settings, port, tls=self._tls is not None, local=local
         )
-        self._keeper.start(self._look(), name="listing")
-        self._keeper.start(self._listing.run_clocks(), name="clocks")
-        self._keeper.start(tidy_now_and_then(), name="tidying")
+        self._keeper.keep(self._look, name="listing")
+        self._keeper.keep(self._listing.run_clocks, name="clocks")
+        self._keeper.keep(tidy_now_and_then, name="tidying")
         if self._tls is not None:
-            self._keeper.start(self._tls.reload_when_renewed(), name="certificate")
+            self._keeper.keep(self._tls.reload_when_renewed, name="certificate")
         scheme = "https" if self._tls else "http"
         return f"{scheme}://{self._settings.hub.host}:{port}{self._settings.hub.base_path}"
 
@@ -218,13 +233,21 @@ class _Hub:
 
     async def close(self) -> None:
         """Stop the work; touches no job."""
+        self._stalls.close()
         await self._supervisor.close()
         await self._pools.close()
         if self._access is not None:
             self._access.close()
 
 
-def _build_deps(ground: Ground, clock: Clock, store: Store, manager: Manager, entrance: Entrance) -> Deps:
+def _build_deps(
+    ground: Ground,
+    clock: Clock,
+    store: Store,
+    manager: Manager,
+    entrance: Entrance,
+    figures: Callable[[], Figures],
+) -> Deps:
     settings = ground.settings
     urls = Urls(settings.hub.base_path)
 
@@ -253,6 +276,7 @@ def _build_deps(ground: Ground, clock: Clock, store: Store, manager: Manager, en
         authenticate=entrance.authenticate,
         is_admin=entrance.is_admin,
         open_url=open_url,
+        figures=figures,
         only_user="" if ground.helper_info.root else ground.helper_info.user,
     )
 

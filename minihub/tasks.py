@@ -6,10 +6,20 @@ import asyncio
 import contextlib
 import contextvars
 import logging
-from collections.abc import Coroutine
+from collections import Counter
+from collections.abc import Callable, Coroutine
 from typing import Any
 
+from minihub.logs import user_name
+
 log = logging.getLogger(__name__)
+
+CRASHES: Counter[str] = Counter()
+"""How many background tasks of this process have died, by kind: the first word of their names. Only ever grows."""
+
+_PAUSE_S = 1.0
+_LONGEST_PAUSE_S = 60.0
+"""Between starts of a task that dies again and again; whoever lived longer than that begins with the short one."""
 
 
 class TaskKeeper:
@@ -22,15 +32,63 @@ class TaskKeeper:
         self._tasks: set[asyncio.Task[Any]] = set()
         self.crashes = 0
 
-    def start(self, coroutine: Coroutine[Any, Any, Any], *, name: str) -> asyncio.Task[Any]:
-        """Run `coroutine` in the background; `name` stands in the log if it crashes."""
+    def start(self, coroutine: Coroutine[Any, Any, Any], *, name: str, user: str = "") -> asyncio.Task[Any]:
+        """Run `coroutine` in the background.
+
+        Args:
+            coroutine: What is to be done, once.
+            name: Stands in the log if it dies; the first word is what it is counted as.
+            user: Whose server it works for, bound to all that it logs; "" for the hub's own work.
+        """
         # A fresh context: what is bound to the request that happened to start it says nothing about the task.
+        context = contextvars.Context()
+        context.run(user_name.set, user)
         task = asyncio.create_task(  # noqa: TID251 - the one place that may
-            coroutine, name=name, context=contextvars.Context()
+            coroutine, name=name, context=context
         )
         self._tasks.add(task)
-        task.add_done_callback(self._ended)
+        task.add_done_callback(self._ended, context=context)
         return task
+
+    def keep(
+        self,
+        work: Callable[[], Coroutine[Any, Any, Any]],
+        *,
+        name: str,
+        user: str = "",
+        pause_s: float = _PAUSE_S,
+    ) -> asyncio.Task[Any]:
+        """Run `work()` to its end in the background, and anew whenever it dies on the way.
+
+        Args:
+            work: Makes the coroutine; must be able to begin again in the middle of things.
+            name: As for `start`.
+            user: As for `start`.
+            pause_s: Before it is begun anew; doubled each time that it dies soon.
+        """
+        return self.start(self._again_and_again(work, name, pause_s), name=name, user=user)
+
+    async def _again_and_again(
+        self, work: Callable[[], Coroutine[Any, Any, Any]], name: str, pause_s: float
+    ) -> None:
+        loop, pause = asyncio.get_running_loop(), pause_s
+        while True:
+            began = loop.time()
+            try:
+                await work()
+            except asyncio.CancelledError as error:
+                # Somebody may have cancelled what it waited for, and not this task: that is a crash like any other.
+                if _is_being_cancelled():
+                    raise
+                died: BaseException = error
+            except Exception as error:  # noqa: BLE001 - whatever it was: counted and logged below
+                died = error
+            else:
+                return
+            pause = pause_s if loop.time() - began > _LONGEST_PAUSE_S else pause
+            self._note(name, died, f"begun anew in {pause:g} s")
+            await asyncio.sleep(pause)
+            pause = min(2 * pause, _LONGEST_PAUSE_S)
 
     def _ended(self, task: asyncio.Task[Any]) -> None:
         self._tasks.discard(task)
@@ -38,8 +96,12 @@ class TaskKeeper:
             return
         error = task.exception()
         if error is not None:
-            self.crashes += 1
-            log.error("background task %s crashed", task.get_name(), exc_info=error)
+            self._note(task.get_name(), error, "not begun anew")
+
+    def _note(self, name: str, error: BaseException, what_next: str) -> None:
+        self.crashes += 1
+        CRASHES[name.partition(" ")[0]] += 1
+        log.error("background task %s died, %s", name, what_next, exc_info=error)
 
     def __len__(self) -> int:
         return len(self._tasks)
@@ -50,6 +112,11 @@ class TaskKeeper:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def _is_being_cancelled() -> bool:
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
 
 
 async def wait_for_event(event: asyncio.Event, timeout_s: float | None) -> bool:

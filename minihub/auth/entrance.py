@@ -44,8 +44,8 @@ class Entrance:
 
     def start(self) -> None:
         """Begin to write uses back and to purge what has expired."""
-        self._keeper.start(self.logins.run(), name="logins")
-        self._keeper.start(self.tokens.run(), name="tokens")
+        self._keeper.keep(self.logins.run, name="logins")
+        self._keeper.keep(self.tokens.run, name="tokens")
 
     async def authenticate(self, username: str, password: str, address: str) -> str:
         """Check a login; return the canonical user name.

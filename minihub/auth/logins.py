@@ -7,6 +7,7 @@ The value is random and nowhere but in the browser; the store and this cache kno
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import logging
 import re
@@ -61,6 +62,8 @@ class LoginSessions:
         self._revoked: Lru[bool] = Lru(20_000)
         # Keys that nobody has: a browser's old tabs keep asking with theirs.
         self._unknown: Lru[bool] = Lru(2_000)
+        # Those of them that the store still holds, because it could not be written.
+        self._unwritten: set[str] = set()
         self._uses: dict[str, float] = {}
         self._listeners: list[Revoked] = []
 
@@ -137,16 +140,18 @@ class LoginSessions:
         """End one login session. In this process it is over at once, even if the store cannot write it down.
 
         Raises:
-            StoreError: Not written down: after a restart it would live again.
+            StoreError: Not written down yet; `purge` tries again. Until then it would live again after a restart.
         """
         entry = self._cache.get(key)
         user = entry.principal.user if entry is not None else ""
         self._end(key, user)
+        self._unwritten.add(key)
         if not user:
             row = await self._store.login_sessions.get(key)
             if row is not None:
                 self._tell(row.user, key)
         await self._store.login_sessions.delete(key)
+        self._unwritten.discard(key)
 
     async def revoke_user(self, user: str) -> int:
         """End all login sessions of `user`; return how many there were."""
@@ -162,11 +167,15 @@ class LoginSessions:
 
     async def list(self, user: str) -> list[LoginRow]:
         """The live login sessions of `user`, the latest used first."""
-        await self.flush()
+        with contextlib.suppress(StoreError):  # then the last uses shown are those of before
+            await self.flush()
         return [row for row in await self._store.login_sessions.list(user) if not self._is_over(row)]
 
     async def flush(self) -> None:
-        """Write the uses of late back to the store."""
+        """Write the uses of late back to the store, and the ends that it could not take when they came."""
+        for key in list(self._unwritten):
+            await self._store.login_sessions.delete(key)
+            self._unwritten.discard(key)
         uses, self._uses = self._uses, {}
         try:
             await self._store.login_sessions.touch(uses)

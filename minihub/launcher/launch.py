@@ -36,6 +36,8 @@ PULL_AFTER_S = 1.0
 """The report goes into the job's comment if the hub has not taken it directly within this time."""
 COMMENT_TRIES = 6
 KEPT_LOGS = 5
+ENDED_AS_ASKED = "ended as asked: stopped, cancelled, or at its time limit"
+"""The last words of a log that the next start removes, whatever their number."""
 
 PR_SET_CHILD_SUBREAPER = 36
 
@@ -388,8 +390,18 @@ def is_log_name(name: str, spec: Dict[str, Any]) -> bool:
     return name == before + job + after and job != "" and (word + "0").isalnum() and word.isascii()
 
 
+def last_words(path: str) -> str:
+    """The end of a log; "" if it cannot be read."""
+    try:
+        with open(path, "rb") as file:
+            file.seek(max(0, os.fstat(file.fileno()).st_size - 200))
+            return file.read().decode("utf-8", "replace").rstrip()
+    except OSError:
+        return ""
+
+
 def prune_logs(spec: Dict[str, Any]) -> None:
-    """Remove all but the newest logs of earlier jobs."""
+    """Remove the logs of earlier jobs that ended as asked, and of the others all but the newest."""
     own = own_log(spec)
     if own is None:
         return
@@ -399,7 +411,11 @@ def prune_logs(spec: Dict[str, Any]) -> None:
             if entry.path == own or not is_log_name(entry.name, spec):
                 continue
             found = entry.stat(follow_symlinks=False)
-            if stat.S_ISREG(found.st_mode) and found.st_uid == os.getuid():
+            if not stat.S_ISREG(found.st_mode) or found.st_uid != os.getuid():
+                continue
+            if last_words(entry.path).endswith(ENDED_AS_ASKED):
+                os.unlink(entry.path)
+            else:
                 old.append((found.st_mtime, entry.path))
         for _, path in sorted(old, reverse=True)[KEPT_LOGS:]:
             os.unlink(path)
@@ -572,19 +588,26 @@ class Launcher:
                     pass
 
     def finish(self) -> int:
-        """Say how it ended; a clean end of a server that ran leaves no log."""
+        """Say how it ended; a server that ran and was shut down in itself leaves no log.
+
+        One that was asked to end from outside leaves it until the next start: only the hub knows whether its user wanted
+        that end, and where he did not it shows him the log's.
+        """
         status = self.status if self.status is not None else 128 + signal.SIGKILL
         if self.stop_asked and status in (0, 128 + signal.SIGTERM, 128 + signal.SIGKILL):
             status = 0
-        if status == 0 and self.port is not None:
+        if self.stop_asked:
+            say(ENDED_AS_ASKED)
+        elif status == 0 and self.port is not None:
             path = own_log(self.spec)
             if path:
                 try:
                     os.unlink(path)
                 except OSError:
                     pass
-        elif not self.stop_asked:
-            say("Jupyter ended with exit status %d" % status)
+        else:
+            killed = " (killed by signal %d)" % (status - 128) if status > 128 else ""
+            say("Jupyter ended with exit status %d%s" % (status, killed))
         return status
 
 

@@ -129,8 +129,8 @@ class FrontDoor:
         self._listening = await loop.create_server(
             lambda: Client(self), host, port, ssl=tls, backlog=BACKLOG, reuse_address=True
         )
-        self._keeper.start(self._sweep(), name="deadlines")
-        self._keeper.start(self._recheck(), name="recheck of logins")
+        self._keeper.keep(self._sweep, name="deadlines")
+        self._keeper.keep(self._recheck, name="recheck of logins")
         number = self._listening.sockets[0].getsockname()[1]
         assert isinstance(number, int)
         return number

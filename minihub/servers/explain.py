@@ -5,9 +5,14 @@ The words are English sources of the translations; `templates/locale` has the ot
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from minihub.schedulers.base import JobEnding
 from minihub.servers.model import Attempt, Failure, FailureKind, State
 
+SIGKILL = 9
+_SIGNALS = (6, 7, SIGKILL, 11, 15)
+"""By which programs are ended: abort, bus error, kill, segmentation fault, terminate."""
 _ASK_LESS = (
     "Ask for less time, fewer cores, less memory or no GPU: smaller jobs start sooner. "
     "If you have another interactive job on this cluster, end it first. Otherwise try again later."
@@ -137,6 +142,8 @@ _ENDINGS: dict[str, tuple[FailureKind, str, str]] = {
 def ending(attempt: Attempt, end: JobEnding | None) -> Failure | None:
     """Why a job ended that nobody here wanted to end; None if it simply finished."""
     starting = attempt.state is not State.READY
+    if end is not None and _exceeded_memory(attempt, end):
+        end = replace(end, state="OUT_OF_MEMORY")
     if end is None:
         return Failure(
             FailureKind.VANISHED,
@@ -146,7 +153,8 @@ def ending(attempt: Attempt, end: JobEnding | None) -> Failure | None:
         )
     if end.state in _ENDINGS:
         kind, message, advice = _ENDINGS[end.state]
-        return Failure(kind, message, _exit_words(end), advice)
+        where = f" on {attempt.node}" if kind is FailureKind.NODE_FAILED and attempt.node else ""
+        return Failure(kind, message, f"{end.state}{where}{_exit_words(end)}", advice)
     if end.state == "CANCELLED":
         by = f"It was cancelled by {end.cancelled_by}." if end.cancelled_by else ""
         return Failure(
@@ -157,19 +165,56 @@ def ending(attempt: Attempt, end: JobEnding | None) -> Failure | None:
         )
     if starting:
         return Failure(
-            FailureKind.DIED, "The job ended before Jupyter was ready.", _exit_words(end), _SEE_LOG
+            FailureKind.DIED,
+            "The job ended before Jupyter was ready.",
+            end.state + _exit_words(end),
+            _SEE_LOG,
         )
-    if end.state == "COMPLETED" or end.exit_status == 0:
+    if end.state == "COMPLETED" or (end.exit_status == 0 and not end.signal):
         return None
-    return Failure(FailureKind.EXITED, "The Jupyter server ended unexpectedly.", _exit_words(end), _SEE_LOG)
+    return Failure(
+        FailureKind.EXITED, "The Jupyter server ended unexpectedly.", end.state + _exit_words(end), _SEE_LOG
+    )
+
+
+def _exceeded_memory(attempt: Attempt, end: JobEnding) -> bool:
+    """Whether a job that "failed" was killed for its memory.
+
+    Where no cgroup holds the limit but Slurm itself does, the job is FAILED by signal 9 and nothing more is said; the peak
+    that accounting saw tells. Source: slurm.conf(5), JobAcctGatherParams=OverMemoryKill; seen with 22.05.
+    """
+    killed = end.state == "FAILED" and SIGKILL in (end.signal, end.exit_status)
+    return killed and (end.max_memory_mib or 0) > attempt.options.memory_mb
 
 
 def _exit_words(end: JobEnding) -> str:
-    parts = [end.state]
+    words = ""
     if end.exit_status:
-        parts.append(f"exit status {end.exit_status}")
+        words += f", exit status {end.exit_status}"
+        if end.exit_status in _SIGNALS:
+            # A launcher says 128 + N as shells do, and accounting takes the 128 off again.
+            words += f" (mostly: killed by signal {end.exit_status})"
     if end.signal:
-        parts.append(f"signal {end.signal}")
+        words += f", signal {end.signal}"
     if end.max_memory_mib:
-        parts.append(f"{end.max_memory_mib} MB used at most")
-    return ", ".join(parts)
+        words += f", {end.max_memory_mib} MB used at most"
+    return words
+
+
+def hindrance(attempt: Attempt) -> str:
+    """Why a job that runs cannot serve now, as the scheduler shows it; "" if nothing is in the way."""
+    return _HINDRANCES.get(attempt.job_state, "") if attempt.state in (State.STARTING, State.READY) else ""
+
+
+_HINDRANCES = {
+    "SUSPENDED": "The scheduler has suspended the job: it goes on where it was as soon as the scheduler lets it.",
+    "STOPPED": "The job was halted by a signal: it goes on where it was when somebody continues it.",
+    "COMPLETING": "The job is ending. How it ended is known in a moment.",
+}
+
+
+def requeued(attempt: Attempt) -> str:
+    """Why a server that ran waits again; "" for a job that has not run yet."""
+    if attempt.state is not State.QUEUED or attempt.started_at is None:
+        return ""
+    return "The scheduler put the job back into the queue, so the server will start anew."

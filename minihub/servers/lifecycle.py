@@ -286,7 +286,8 @@ def _job_seen(attempt: Attempt, job: Job, now: float, clocks: Clocks) -> Step:
         case JobPhase.ENDED:
             return seen, (Explain(job.id, job.state),)
         case JobPhase.ENDING:
-            return seen, (ListNow(),)
+            # Most are gone in a moment; an epilog, or a node that hangs, may keep one so for minutes.
+            return seen, () if attempt.job_state == job.state else (ListNow(),)
         case JobPhase.UNKNOWN:
             return seen, ()
         case _:

@@ -13,18 +13,21 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from minihub.clock import Clock
-from minihub.errors import HubError
+from minihub.errors import HubError, SchedulerUnavailable
 from minihub.schedulers.base import Job, JobPhase, Listing
 from minihub.servers import lifecycle as life
 from minihub.servers.matching import find_job, index_jobs, parse_tag
 from minihub.servers.model import Attempt, State
 from minihub.servers.service import SchedulerHealth
 from minihub.servers.supervisor import AttemptStore, Supervisor
-from minihub.tasks import wait_for_event
+from minihub.tasks import CRASHES, wait_for_event
 
 log = logging.getLogger(__name__)
 
 _HIDDEN = "The scheduler hides users' jobs from the hub, so it could not follow your server. The people who run the hub can change that."
+_UNREADABLE = "The scheduler's answer could not be read."
+_BROKEN_PAUSE_S = 10.0
+"""So long the clock of an attempt is left alone after it failed."""
 _PORT_CONFIRMATIONS_S = (0.03, 0.1, 0.3, 0.8)
 """Pauses before the listings that follow a cancel or report: most changes show at once, and the page waits for them."""
 
@@ -65,6 +68,8 @@ class ListingLoop:
         self._waiting_total = 0
         self._unknown: tuple[tuple[str, str, str], ...] = ()
         self._burst = 0
+        self._ending = False
+        self._broken: dict[str, float] = {}
 
     # ---- the loops --------------------------------------------------------------------------------------------------
 
@@ -91,8 +96,9 @@ class ListingLoop:
     def _next_due(self) -> float | None:
         """When the next attempt needs its clock looked at: wall seconds, None if none does."""
         now = self._clock.wall()
-        dues: list[float] = []
-        for attempt in self._supervisor.registry.live():
+        ticking = self._ticking()
+        dues = list(self._broken.values())
+        for attempt in ticking:
             if attempt.state is State.STOPPING:
                 dues.append(now + 1)
             elif attempt.state is State.STARTING and self._supervisor.registry.is_watched(attempt.user):
@@ -103,17 +109,29 @@ class ListingLoop:
 
     async def tick(self) -> None:
         """Let time pass for all live attempts now."""
-        registry = self._supervisor.registry
         now = self._clock.wall()
-        for attempt in registry.live():
-            if attempt.state is State.STOPPING or (attempt.deadline is not None and now >= attempt.deadline):
-                await self._supervisor.feed(attempt.user, attempt.id, life.Ticked())
-            elif (
-                attempt.state is State.STARTING
-                and registry.is_watched(attempt.user)
-                and now - attempt.changed_at > 4
-            ):
-                await self._supervisor.read_log(attempt)
+        for attempt in self._ticking():
+            try:
+                await self._tick(attempt, now)
+            except Exception as error:  # noqa: BLE001 - whatever it was: logged and counted
+                self._pass_over(attempt, "clocks", error)
+                self._broken[attempt.user] = now + _BROKEN_PAUSE_S
+
+    def _ticking(self) -> list[Attempt]:
+        """The live attempts but for those whose last tick failed just now."""
+        now = self._clock.wall()
+        self._broken = {user: until for user, until in self._broken.items() if until > now}
+        return [attempt for attempt in self._supervisor.registry.live() if attempt.user not in self._broken]
+
+    async def _tick(self, attempt: Attempt, now: float) -> None:
+        if attempt.state is State.STOPPING or (attempt.deadline is not None and now >= attempt.deadline):
+            await self._supervisor.feed(attempt.user, attempt.id, life.Ticked())
+        elif (
+            attempt.state is State.STARTING
+            and self._supervisor.registry.is_watched(attempt.user)
+            and now - attempt.changed_at > 4
+        ):
+            self._supervisor.read_log_soon(attempt)
 
     async def _pause(self) -> None:
         """Wait until the next listing is due, or wanted."""
@@ -122,7 +140,9 @@ class ListingLoop:
         if self._burst > 0:
             pause_s = _PORT_CONFIRMATIONS_S[len(_PORT_CONFIRMATIONS_S) - self._burst]
             self._burst -= 1
-        elif any(attempt.state is not State.READY for attempt in self._supervisor.registry.live()):
+        elif self._ending or any(
+            attempt.state is not State.READY for attempt in self._supervisor.registry.live()
+        ):
             pause_s = self._settings.waiting_s
         else:
             pause_s = self._settings.quiet_s
@@ -144,6 +164,10 @@ class ListingLoop:
         except HubError as error:
             self._note_failure(error)
             return False
+        except Exception as error:
+            # A bug of ours says as little about jobs as an outage. Whoever runs this loop counts it and goes on.
+            self._note_failure(SchedulerUnavailable(_UNREADABLE, repr(error)))
+            raise
         finally:
             self._took_s = self._clock.monotonic() - started
             self._recent_s.append(self._took_s)
@@ -165,13 +189,24 @@ class ListingLoop:
     async def _apply(self, listing: Listing) -> None:
         by_id, by_name = index_jobs(listing.jobs, self._hub_id)
         # All at once: what the attempts write down shares a commit, and none waits for the others'.
-        await asyncio.gather(
-            *(
-                self._tell(attempt, find_job(attempt, by_id, by_name), listing)
-                for attempt in self._supervisor.registry.live()
-            )
+        live = self._supervisor.registry.live()
+        found = [find_job(attempt, by_id, by_name) for attempt in live]
+        self._ending = any(job is not None and job.phase is JobPhase.ENDING for job in found)
+        told = await asyncio.gather(
+            *(self._tell(attempt, job, listing) for attempt, job in zip(live, found, strict=True)),
+            return_exceptions=True,
         )
+        for attempt, error in zip(live, told, strict=True):
+            if error is not None:
+                self._pass_over(attempt, "listing", error)
         await self._reap(by_name)
+
+    def _pass_over(self, attempt: Attempt, what: str, error: BaseException) -> None:
+        """One server's trouble, a bug of ours that it meets, is not the others'."""
+        if not isinstance(error, Exception):
+            raise error
+        CRASHES[what] += 1
+        log.error("%s: %s passed over attempt %s", attempt.user, what, attempt.id, exc_info=error)
 
     async def _tell(self, attempt: Attempt, job: Job | None, listing: Listing) -> None:
         if job is not None:
@@ -192,7 +227,8 @@ class ListingLoop:
         """Where a listing may hide jobs, only a final state told by the scheduler itself counts."""
         ending = await self._supervisor.scheduler.ending(attempt.user, job_id)
         if ending is not None:
-            await self._supervisor.feed(attempt.user, attempt.id, life.JobEnded(ending))
+            tail = await self._supervisor.scheduler.log_tail(attempt.user, attempt.job_log_path)
+            await self._supervisor.feed(attempt.user, attempt.id, life.JobEnded(ending, tail))
 
     async def _reap(self, by_name: dict[str, list[Job]]) -> None:
         """Cancel late jobs of attempts that are over; remember jobs with our tag that nobody knows."""

@@ -16,6 +16,7 @@ from minihub.config import Settings
 from minihub.errors import Conflict, HubError, SchedulerUnavailable
 from minihub.schedulers.base import Estimate, JobRequest, Scheduler
 from minihub.servers import lifecycle as life
+from minihub.servers.explain import hindrance, requeued
 from minihub.servers.listing import ListingLoop
 from minihub.servers.matching import build_tag
 from minihub.servers.model import NO_SECRETS, Attempt, Route, Secrets, ServerOptions, State, StopCause
@@ -40,6 +41,14 @@ class Prepared:
     script: str
     home: str
     log_path: str
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class StopWish:
+    """The last wish for the end of a user's server. Each is itself only: a start looks whether another has come."""
+
+    cause: StopCause
+    by: str
 
 
 class ManagerStore(AttemptStore, Protocol):
@@ -95,6 +104,7 @@ class Manager:
         self._activity: dict[str, float] = {}
         self._doubted: dict[str, float] = {}
         self._noticed: dict[str, str] = {}
+        self._stops: dict[str, StopWish] = {}
 
     async def adopt_all(self) -> None:
         """Take over what an earlier hub process left; before the first listing."""
@@ -155,21 +165,27 @@ class Manager:
         stored = await self._users.last_options(user)
         return parse_stored_options(stored) if stored else None
 
+    @property
+    def unsaved(self) -> int:
+        """How many servers' present state is not in the store, because that cannot be written."""
+        return self._supervisor.unsaved
+
     # ---- options ----------------------------------------------------------------------------------------------------
 
     async def form(self, user: str, prefill: Mapping[str, Any] | None = None) -> OptionsForm:
         """What `user` may choose."""
         await self._scheduler.warm(user)
-        limits, problem = None, ""
+        limits, last, problem = None, None, ""
         try:
+            last = await self.last_options(user)
             limits = await self._scheduler.limits(user)
         except HubError as error:
-            log.warning("%s: no limits for the form: %s", user, error)
+            log.warning("%s: the form lacks something: %s", user, error)
             problem = error.user_message
         return build_form(
             limits,
             self._settings.options,
-            await self.last_options(user),
+            last,
             prefill or {},
             problem or self._outage(),
         )
@@ -211,10 +227,13 @@ class Manager:
             return present, False
         if problem := self._outage():
             raise SchedulerUnavailable(problem)
+        last_stop = self._stops.get(user)
         options = await self._checked(user, raw)
         attempt_id = random.token_hex(6)
         tag = build_tag(self._hub_id, attempt_id)
         prepared = await self._prepare(user, tag, options)
+        if self._stops.get(user) is not last_stop:
+            raise Conflict("The start was cancelled before its job was submitted. Nothing was started.")
         now = self._clock.wall()
         attempt = Attempt(
             id=attempt_id,
@@ -232,6 +251,9 @@ class Manager:
         if begun.id != attempt.id:
             return begun, False
         log.info("%s: start wanted by %s", user, by)
+        if (stop := self._stops.get(user)) is not None and stop is not last_stop:
+            # It came while the attempt was being written down, and met nothing that it could stop.
+            begun = await self._stop(begun, stop)
         await self._remember(user, options)
         return begun, True
 
@@ -242,12 +264,17 @@ class Manager:
             log.warning("%s: the choice of options could not be remembered: %s", user, error)
 
     async def stop(self, user: str, cause: StopCause, *, by: str) -> Attempt | None:
-        """Want the end of `user`'s server."""
+        """Want the end of `user`'s server, and of a start that has not come to an attempt yet."""
+        wish = self._stops[user] = StopWish(cause, by)
         attempt = self._registry.get(user)
         if attempt is None or not attempt.is_live:
             return attempt
-        log.info("%s: stop (%s) wanted by %s", user, cause.value, by)
-        return await self._supervisor.feed(user, attempt.id, life.StopWanted(cause))
+        return await self._stop(attempt, wish)
+
+    async def _stop(self, attempt: Attempt, wish: StopWish) -> Attempt:
+        log.info("%s: stop (%s) wanted by %s", attempt.user, wish.cause.value, wish.by)
+        after = await self._supervisor.feed(attempt.user, attempt.id, life.StopWanted(wish.cause))
+        return after or attempt
 
     async def wait_final(self, user: str, timeout_s: float) -> bool:
         """Wait until `user` has no live attempt."""
@@ -346,7 +373,9 @@ def describe(attempt: Attempt, health: SchedulerHealth, at_least: int = 0) -> Pr
             "Submitting the job." if attempt.doubt_until is None else "Looking whether the job was submitted."
         )
     elif attempt.state is State.QUEUED:
-        message = "The job is waiting in the queue."
+        message = requeued(attempt) or "The job is waiting in the queue."
+    elif problem := hindrance(attempt):
+        message = problem
     elif attempt.port is None:
         message = "The job is running; Jupyter is starting."
     else:

@@ -11,14 +11,14 @@ import asyncio
 import logging
 import socket
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
-from typing import Protocol
+from functools import partial
+from typing import Any, Protocol
 
 from minihub.clock import Clock
 from minihub.errors import (
     HubError,
-    StoreError,
     SubmitDoubtful,
     SubmitRejected,
     UpstreamError,
@@ -116,10 +116,14 @@ class Supervisor:
             present = self.registry.get(attempt.user)
             if present is not None and present.is_live:
                 return present
+            if present is not None and attempt.user in self._unsaved:
+                # The store still has the last one as live, and would take no second.
+                await self._store.save(build_row(present))
+                self._unsaved.discard(attempt.user)
             await self._store.save(build_row(attempt))
             self.registry.put(attempt)
         log.info("%s: starting attempt %s", attempt.user, attempt.id)
-        self._tasks.start(self._submit(attempt, request), name=f"submit {attempt.tag}")
+        self._tasks.start(self._submit(attempt, request), name=f"submit {attempt.tag}", user=attempt.user)
         return attempt
 
     async def feed(self, user: str, attempt_id: str, event: life.Event) -> Attempt | None:
@@ -148,7 +152,8 @@ class Supervisor:
 
     def feed_soon(self, attempt: Attempt, event: life.Event) -> None:
         """The same from where nothing can be awaited."""
-        self._tasks.start(self.feed(attempt.user, attempt.id, event), name=f"feed {attempt.tag}")
+        feeding = self.feed(attempt.user, attempt.id, event)
+        self._tasks.start(feeding, name=f"feed {attempt.tag}", user=attempt.user)
 
     def _show(self, old: Attempt, new: Attempt) -> None:
         if new.state is not old.state:
@@ -158,16 +163,19 @@ class Supervisor:
     async def _save(self, attempt: Attempt) -> None:
         try:
             await self._store.save(build_row(attempt))
-        except StoreError as error:
+        except Exception as error:
+            # A bug is as good as a broken store: what was decided is carried out.
             log.error(
                 "%s: attempt %s could not be written down, will try again: %s",
                 attempt.user,
                 attempt.id,
                 error,
+                exc_info=not isinstance(error, HubError),
             )
             if attempt.user not in self._unsaved:
                 self._unsaved.add(attempt.user)
-                self._tasks.start(self._save_again(attempt.user), name=f"save {attempt.tag}")
+                again = partial(self._save_again, attempt.user)
+                self._tasks.keep(again, name=f"save {attempt.tag}", user=attempt.user)
 
     async def _save_again(self, user: str) -> None:
         while True:
@@ -177,10 +185,15 @@ class Supervisor:
                 assert attempt is not None
                 try:
                     await self._store.save(build_row(attempt))
-                except StoreError:
+                except HubError:
                     continue
                 self._unsaved.discard(user)
                 return
+
+    @property
+    def unsaved(self) -> int:
+        """How many servers' present state is not in the store, because that cannot be written."""
+        return len(self._unsaved)
 
     # ---- after a restart --------------------------------------------------------------------------------------------
 
@@ -219,13 +232,22 @@ class Supervisor:
             case life.Explain():
                 self._once(attempt, "explain", self._explain, attempt, command)
 
-    def _once(self, attempt: Attempt, what: str, work: Callable[..., object], *args: object) -> None:
+    def _once(
+        self, attempt: Attempt, what: str, work: Callable[..., Coroutine[Any, Any, None]], *args: object
+    ) -> None:
         """Run `work` unless it is running for this attempt already."""
         key = (attempt.id, what)
         if key in self._running:
             return
         self._running.add(key)
-        task = self._tasks.start(work(*args), name=f"{what} {attempt.tag}")  # type: ignore[arg-type]
+        # Whoever proves has nobody to ask him again, so he is begun anew; a cancel and an explanation are asked for
+        # again by the clock and by the next listing.
+        work = partial(work, *args)
+        name = f"{what} {attempt.tag}"
+        if what == "prove":
+            task = self._tasks.keep(work, name=name, user=attempt.user)
+        else:
+            task = self._tasks.start(work(), name=name, user=attempt.user)
         task.add_done_callback(lambda _: self._running.discard(key))
 
     async def _submit(self, attempt: Attempt, request: JobRequest) -> None:
@@ -257,6 +279,10 @@ class Supervisor:
                 "%s: job %s could not be cancelled, will try again: %s", attempt.user, command.job_id, error
             )
         self.list_now.set()
+
+    def read_log_soon(self, attempt: Attempt) -> None:
+        """The same in the background: a user's slow login shell is not the others' business."""
+        self._once(attempt, "log", self.read_log, attempt)
 
     async def read_log(self, attempt: Attempt) -> None:
         """Read the end of the job's log, as its owner, into the attempt."""
@@ -331,3 +357,11 @@ class Supervisor:
     async def close(self) -> None:
         """Stop all work; touches no job. What was half done is finished by the next start."""
         await self._tasks.close()
+        # One last time, all in one commit. What stays unwritten is found out again by the next start's listing.
+        late = [attempt for user in self._unsaved if (attempt := self.registry.get(user)) is not None]
+        saved = await asyncio.gather(
+            *(self._store.save(build_row(attempt)) for attempt in late), return_exceptions=True
+        )
+        for attempt, error in zip(late, saved, strict=True):
+            if error is not None:
+                log.error("%s: attempt %s stays unwritten: %s", attempt.user, attempt.id, error)

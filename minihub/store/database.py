@@ -21,6 +21,7 @@ from typing import Any, TypeVar
 
 from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+from sqlalchemy.pool import QueuePool
 
 from minihub.errors import HubError, StoreError
 from minihub.tasks import TaskKeeper
@@ -34,7 +35,7 @@ Work = Callable[[Connection], T]
 BUSY_TIMEOUT_MS = 5000
 _READERS = 2
 
-_ADVICE = {
+ADVICE = {
     "FULL": "the disk is full; free some space",
     "BUSY": "the store is locked by another program; end it",
     "LOCKED": "the store is locked by another program; end it",
@@ -44,6 +45,7 @@ _ADVICE = {
     "CORRUPT": "the store is damaged; restore it from the backup",
     "NOTADB": "the store is damaged: not an SQLite file; restore it from the backup",
     "IOERR": "the disk cannot be read or written (full, over quota, or failing)",
+    "MOVED": "the store's file was moved, removed or replaced while the hub runs; put it back, or restart the hub",
 }
 
 
@@ -51,14 +53,40 @@ def store_error(error: Exception, path: Path) -> StoreError:
     """Tell in words what went wrong with the store at `path`."""
     cause = error.orig if isinstance(error, DBAPIError) else error
     name = str(getattr(cause, "sqlite_errorname", "")).removeprefix("SQLITE_")
-    advice = _ADVICE.get(name.split("_")[0], "the store failed")
-    message = f"The hub's store does not work: {advice.split(';')[0]}. Nothing was changed; try again later."
-    return StoreError(message, f"{path}: {advice} ({name or type(cause).__name__}: {cause})")
+    return _told(name, path, f"{name or type(cause).__name__}: {cause}")
 
 
-def open_engine(path: Path, *, pool_size: int = 1) -> Engine:
-    """An engine for the store at `path`, for threads outside the event loop."""
-    engine = create_engine(f"sqlite:///{path}", pool_size=pool_size, max_overflow=0, pool_timeout=30)
+def _told(name: str, path: Path, cause: str) -> StoreError:
+    advice = ADVICE.get(name.split("_", maxsplit=1)[0], "the store failed")
+    problem = advice.partition(";")[0]
+    return StoreError(
+        f"The hub cannot use its records: {problem}. Nothing was changed; try again later.",
+        f"{path}: {advice} ({cause})",
+    )
+
+
+def open_engine(path: Path, *, pool_size: int = 1, may_make: bool = True) -> Engine:
+    """An engine for the store at `path`, for threads outside the event loop.
+
+    Args:
+        path: The file.
+        pool_size: Most connections.
+        may_make: False where a missing file is an error: while a hub runs, a new one in the place of one that was moved
+            away would be a hub without memory.
+    """
+    uri = f"{path.resolve().as_uri()}?mode={'rwc' if may_make else 'rw'}"
+
+    def connect() -> sqlite3.Connection:
+        return sqlite3.connect(uri, uri=True, check_same_thread=False)
+
+    engine = create_engine(
+        "sqlite:///",
+        creator=connect,
+        poolclass=QueuePool,
+        pool_size=pool_size,
+        max_overflow=0,
+        pool_timeout=30,
+    )
     _configure(engine)
     return engine
 
@@ -86,6 +114,15 @@ def _configure(engine: Engine) -> None:
     event.listen(engine, "begin", begun)
 
 
+def _identity(path: Path) -> tuple[int, int] | None:
+    """Which file has this name; None if none has."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
+
+
 @dataclass(slots=True, eq=False)
 class _Write:
     work: Work[Any]
@@ -99,8 +136,9 @@ class Database:
 
     def __init__(self, path: Path) -> None:
         self._path = path
+        self._file = _identity(path)
         # The one writer plus two readers are enough for what the hub asks.
-        self._engine = open_engine(path, pool_size=1 + _READERS)
+        self._engine = open_engine(path, pool_size=1 + _READERS, may_make=False)
         self._writer_engine = self._engine.execution_options(writes=True)
         self._write_thread = ThreadPoolExecutor(1, thread_name_prefix="store-writer")
         self._read_threads = ThreadPoolExecutor(_READERS, thread_name_prefix="store-reader")
@@ -110,6 +148,8 @@ class Database:
         self._closed = False
         self.commits = 0
         """Transactions written so far."""
+        self.failures = 0
+        """Transactions that could not be written, or not be read."""
 
     async def read(self, work: Work[T]) -> T:
         """Run `work` in a transaction of its own that sees one state of the store.
@@ -126,6 +166,7 @@ class Database:
             with self._engine.begin() as connection:
                 return work(connection)
         except (SQLAlchemyError, sqlite3.Error, OSError) as error:
+            self.failures += 1
             raise store_error(error, self._path) from error
 
     async def write(self, work: Work[T]) -> T:
@@ -155,7 +196,10 @@ class Database:
 
     async def _write_batch(self, batch: list[_Write]) -> None:
         loop = asyncio.get_running_loop()
-        failed = await loop.run_in_executor(self._write_thread, self._commit, batch)
+        try:
+            failed = await loop.run_in_executor(self._write_thread, self._commit, batch)
+        except RuntimeError as error:  # no thread to be had: whoever waits must hear of it
+            failed = StoreError(detail=repr(error))
         for write in batch:
             problem = failed or write.error
             if write.future.done():
@@ -168,15 +212,23 @@ class Database:
     def _commit(self, batch: list[_Write]) -> Exception | None:
         """Write them all, in the writer's thread; return what made all of them fail."""
         try:
+            if _identity(self._path) != self._file:
+                # SQLite would go on writing to a file that nobody finds any more.
+                raise _told("MOVED", self._path, "another file, or none, has its name")
             with self._writer_engine.begin() as connection:
                 for write in batch:
                     self._write_one(connection, write, alone=len(batch) == 1)
             self.commits += 1
+        except StoreError as error:
+            self.failures += 1
+            log.error("%s", error.detail)
+            return error
         except HubError as error:
             return error
         except (SQLAlchemyError, sqlite3.Error, OSError) as error:
             failed = store_error(error, self._path)
             failed.__cause__ = error
+            self.failures += 1
             log.error("%s", failed.detail)
             return failed
         except Exception as error:  # noqa: BLE001 - a bug in `work` must reach its callers, not end the writer

@@ -65,7 +65,9 @@ def _look(path: Path) -> _Found:
     """See what is there without changing a byte (opening it the usual way would write)."""
     if not path.exists() or path.stat().st_size == 0:
         return _Found(None, frozenset())
-    with closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)) as connection:
+    # Where nobody has it open and nobody was killed with it there is no write-ahead log, and none shall come of looking.
+    quiet = "" if path.with_name(f"{path.name}-wal").exists() else "&immutable=1"
+    with closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro{quiet}", uri=True)) as connection:
         names = connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")
         tables = frozenset(name for (name,) in names if not name.startswith("sqlite_"))
         if path.stat().st_size <= _CHECKED_BYTES:

@@ -89,6 +89,11 @@ class Store:
         """Transactions written since the start, for metrics."""
         return self._database.commits
 
+    @property
+    def failures(self) -> int:
+        """Transactions that could not be written or read since the start, for metrics."""
+        return self._database.failures
+
     async def _verify_key(self) -> None:
         """Note which key the store is encrypted with; refuse another one."""
         name, mine = "key_fingerprint", self.keys.fingerprint

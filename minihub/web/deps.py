@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from minihub.auth.model import Identity
@@ -140,6 +140,22 @@ class Users(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """What the hub counts of itself since it was started, for whoever watches over it."""
+
+    crashes: Mapping[str, int] = field(default_factory=dict)
+    """Background tasks that died, by kind."""
+    stalls: int = 0
+    """How often the event loop stalled: for so long nobody was served."""
+    stalls_total_s: float = 0.0
+    longest_stall_s: float = 0.0
+    store_commits: int = 0
+    store_failures: int = 0
+    unsaved: int = 0
+    """Servers whose present state is not in the store, because that cannot be written."""
+
+
 Authenticate = Callable[[str, str, str], Awaitable[str]]
 """(username as typed, password, address) -> canonical user name; raises AuthError. Does PAM, throttle and policy."""
 
@@ -161,5 +177,6 @@ class Deps:
     is_admin: Callable[[str], bool]
     open_url: Callable[[Attempt], str]
     """Where a ready server opens: a path with base_path, such as /user/ada/lab."""
+    figures: Callable[[], Figures] = Figures
     only_user: str = ""
     """If set, the only user who can log in (a hub started as an ordinary user); the login page says so."""

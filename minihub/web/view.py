@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from minihub.config import ServersSettings
+from minihub.servers import explain
 from minihub.servers.model import Attempt, State
 from minihub.servers.service import Progress, SchedulerHealth
 from minihub.web import words
@@ -60,6 +61,8 @@ class ServerView:
     log_tail: str
     ended: str
     """Why it ended, in a sentence; "" while it lives."""
+    hindrance: str
+    """Why a job that runs cannot serve now; "" if nothing is in the way."""
     failure_reason: str
     failure_advice: str
 
@@ -118,6 +121,7 @@ def _view_of(
         clock=_clock(attempt, tr, settings),
         log_tail=last_lines(attempt.log_tail),
         ended=_ended(attempt, tr),
+        hindrance=tr.message(explain.hindrance(attempt)),
         failure_reason=tr.message(failure.reason) if failure else "",
         failure_advice=tr.message(failure.advice) if failure else "",
     )
@@ -148,9 +152,12 @@ def _job_state(attempt: Attempt) -> str:
 
 def _message(attempt: Attempt, tr: Translator, reason: str) -> str:
     if attempt.state is State.QUEUED:
-        return reason or tr("The job waits in the queue.")
+        again = tr.message(explain.requeued(attempt))
+        return f"{again} {reason}".strip() or tr("The job waits in the queue.")
     if attempt.state is State.FAILED and attempt.failure:
         return tr.message(attempt.failure.message)
+    if problem := explain.hindrance(attempt):
+        return tr.message(problem)
     return {
         State.SUBMITTING: tr("The job is being submitted."),
         State.STARTING: tr("The job runs; Jupyter is coming up."),

@@ -44,6 +44,9 @@ DefMemPerCPU=500
 SchedulerParameters=sched_interval=2,bf_interval=2,sched_min_interval=0
 PriorityType=priority/multifactor
 PriorityWeightAge=1000
+# No partition is above another, until a test makes one that is.
+PreemptType=preempt/partition_prio
+PreemptMode=REQUEUE
 
 AccountingStorageType=accounting_storage/slurmdbd
 AccountingStorageHost={layout.address("ctl")}

@@ -336,7 +336,6 @@ async def test_every_process_ends_and_nothing_is_left(launch, somebody):
     assert time.monotonic() - began < 5
     assert somebody.processes() == {}
     assert list(somebody.tmp.iterdir()) == []
-    assert not job.log_file.exists()
 
 
 def test_stop_takes_a_moment_only(launch):
@@ -393,7 +392,16 @@ def test_old_logs_are_pruned_and_others_files_are_not(launch, somebody):
         [f".minihub-{n}.log" for n in (4, 5, 6, 7, 8, 77)] + [".minihub-notes.txt", ".minihub-0.log"]
     )
     job.stop()
-    assert not (somebody.home / ".minihub-77.log").exists()
+
+
+def test_the_log_of_a_server_that_was_asked_to_end_stays_until_the_next_start(launch, somebody):
+    """Only the hub knows whether its user wanted that end; if not, it shows him the log's."""
+    first = launch().wait_ready()
+    assert first.stop() == 0
+    assert "minihub: ended as asked" in first.log.splitlines()[-1]
+    first.log_file.rename(somebody.home / ".minihub-76.log")
+    launch().wait_ready()
+    assert [p.name for p in somebody.home.glob(".minihub-*")] == [".minihub-77.log"]
 
 
 def test_a_log_of_another_name_is_kept(launch):

@@ -93,7 +93,7 @@ async def test_an_error_of_ours_gives_its_status_and_words(browser):
         raise StoreError(detail="disk full at /var/lib")
 
     browser.world.servers.history = fail
-    answer = await browser.get("/hub/home")
+    answer = await browser.get("/hub/history")
     page = await answer.text()
 
     assert answer.status == 503

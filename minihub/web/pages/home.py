@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import logging
+
 from aiohttp import web
 
-from minihub.errors import NotFound
+from minihub.errors import NotFound, StoreError
 from minihub.servers.model import State
 from minihub.web.cookies import set_language_cookie
 from minihub.web.i18n import LANGUAGES
 from minihub.web.keys import DEPS, URLS
-from minihub.web.respond import page, redirect, user_of, view_of
+from minihub.web.respond import page, redirect, translator, user_of, view_of
+
+log = logging.getLogger(__name__)
 
 RECENT = 5
 HISTORY_PAGE = 25
@@ -37,14 +41,20 @@ async def show(request: web.Request) -> web.Response:
     deps = request.app[DEPS]
     user = user_of(request).user
     attempt = deps.servers.get(user)
-    recent = await deps.servers.history(user, limit=RECENT + 1)
-    past = [a for a in recent if not a.is_live]
+    past, problem = [], ""
+    try:
+        past = [a for a in await deps.servers.history(user, limit=RECENT + 1) if not a.is_live]
+    except StoreError as error:
+        # What is needed most is known without the store: how the server is, and the button that stops it.
+        log.warning("%s: the past servers cannot be shown: %s", user, error)
+        problem = translator(request).message(error.user_message)
     return page(
         request,
         "home.html",
         page_name="home",
         server=view_of(request, attempt) if attempt else None,
         open_url=deps.open_url(attempt) if attempt and attempt.state is State.READY else "",
+        store_problem=problem,
         recent=[view_of(request, a) for a in past[:RECENT]],
     )
 

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import logging
+
 from aiohttp import web
 
 from minihub.auth.model import Principal
-from minihub.errors import Forbidden
+from minihub.errors import Forbidden, StoreError
 from minihub.servers.model import Attempt, StopCause
 from minihub.web.client import client_address, is_logout_click
 from minihub.web.cookies import drop_login_cookie
 from minihub.web.keys import DEPS, LOGIN_COOKIE, PRINCIPAL, URLS
 from minihub.web.respond import json_response, page, user_of
 from minihub.web.urls import with_query
+
+log = logging.getLogger(__name__)
 
 
 async def ask(request: web.Request) -> web.Response:
@@ -54,19 +58,30 @@ async def log_out(request: web.Request, principal: Principal) -> web.Response:
     deps = request.app[DEPS]
     address = client_address(request, deps.settings.hub)
     attempt = None
-    if deps.settings.servers.stop_on_logout and _live(deps.servers.get(principal.user)):
-        # First the server: should this fail, the user is still logged in and can try again.
+    if deps.settings.servers.stop_on_logout:
+        # First the server: should this fail, the user is still logged in and can try again. Asked for where there is
+        # none, too: a start may be under way.
+        lived = _live(deps.servers.get(principal.user))
         attempt = await deps.servers.stop(principal.user, StopCause.LOGOUT, by=principal.user)
+        attempt = attempt if lived else None
+    if attempt is not None:
         await deps.audit("stop", user=principal.user, address=address)
-    await deps.logins.revoke(request[LOGIN_COOKIE])
+    unwritten = False
+    try:
+        await deps.logins.revoke(request[LOGIN_COOKIE])
+    except StoreError as error:
+        log.error("%s: a logout is not written down yet: %s", principal.user, error)
+        unwritten = True
     await deps.audit("logout", user=principal.user, address=address)
     del request[PRINCIPAL]
-    response = _done(request, principal.user, attempt)
+    response = _done(request, principal.user, attempt, unwritten=unwritten)
     drop_login_cookie(request, response, deps.settings.hub)
     return response
 
 
-def _done(request: web.Request, user: str, attempt: Attempt | None) -> web.Response:
+def _done(
+    request: web.Request, user: str, attempt: Attempt | None, *, unwritten: bool = False
+) -> web.Response:
     deps, urls = request.app[DEPS], request.app[URLS]
     state_url = ""
     if attempt is not None:
@@ -80,6 +95,7 @@ def _done(request: web.Request, user: str, attempt: Attempt | None) -> web.Respo
         gone=attempt is not None and not attempt.is_live,
         still_running=_live(still) is not None,
         state_url=state_url,
+        unwritten=unwritten,
     )
 
 

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import logging
+
 from aiohttp import web
 
+from minihub.errors import StoreError
 from minihub.servers.model import Attempt
 from minihub.web.keys import DEPS, URLS
 from minihub.web.respond import page, redirect, user_of, view_of
+
+log = logging.getLogger(__name__)
 
 
 async def user_redirect(request: web.Request) -> web.Response:
@@ -26,9 +31,9 @@ async def render_not_running(
 
     424 and not 404: JupyterLab answers a 404 with a hot loop of requests, and 424 with "Server unavailable".
     """
-    deps, urls = request.app[DEPS], request.app[URLS]
+    urls = request.app[URLS]
     next_path = urls.safe_next(back_to)
-    can_repeat = attempt is not None or await deps.servers.last_options(user) is not None
+    can_repeat = attempt is not None or await _has_options(request, user)
     return page(
         request,
         "not_running.html",
@@ -39,6 +44,14 @@ async def render_not_running(
         pending_url=urls.pending(user, next_path),
         options_url=urls.spawn(next_path),
     )
+
+
+async def _has_options(request: web.Request, user: str) -> bool:
+    try:
+        return await request.app[DEPS].servers.last_options(user) is not None
+    except StoreError as error:
+        log.warning("%s: whether there was a server before cannot be read: %s", user, error)
+        return False
 
 
 def render_unreachable(request: web.Request, attempt: Attempt, status: int, back_to: str) -> web.Response:

@@ -1,0 +1,46 @@
+"""Stalls of the event loop are counted, and told once a minute."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from minihub.stalls import StallWatch
+from tests.fakes import until
+
+
+@pytest.fixture
+async def watch():
+    watch = StallWatch()
+    watch.start()
+    yield watch
+    watch.close()
+
+
+async def test_a_blocked_loop_is_a_stall(watch):
+    time.sleep(0.4)
+    await until(lambda: watch.count)
+
+    assert watch.longest_s > 0.25
+    assert watch.total_s >= watch.longest_s
+
+
+def test_a_short_delay_is_none():
+    watch = StallWatch()
+    watch.note(0.09, 1000)
+
+    assert (watch.count, watch.longest_s) == (0, 0.0)
+
+
+def test_all_of_a_minute_are_told_in_one_line(caplog):
+    watch = StallWatch()
+    for now, late_s in ((1000, 0.2), (1010, 0.9), (1020, 0.3), (1061, 0.0), (1062, 0.0), (1200, 0.15)):
+        watch.note(late_s, now)
+
+    assert (watch.count, watch.longest_s) == (4, 0.9)
+    assert [record.getMessage() for record in caplog.records] == [
+        "the event loop stalled 1 times, for 200 ms at most",
+        "the event loop stalled 2 times, for 900 ms at most",
+        "the event loop stalled 1 times, for 150 ms at most",
+    ]

@@ -1,0 +1,93 @@
+"""Background tasks: what dies is logged with its server, counted and begun anew, and takes nobody with it."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+
+import pytest
+
+from minihub.logs import user_name
+from minihub.tasks import CRASHES, TaskKeeper
+from tests.fakes import until
+
+
+@pytest.fixture
+async def keeper():
+    keeper = TaskKeeper()
+    yield keeper
+    await keeper.close()
+
+
+async def test_a_task_that_dies_is_logged_and_counted_and_the_others_live_on(keeper, caplog):
+    before, forever = CRASHES["prove"], asyncio.Event()
+    other = keeper.start(forever.wait(), name="other")
+
+    async def die():
+        raise ZeroDivisionError
+
+    keeper.start(die(), name="prove minihub-h-0123", user="ada")
+    await until(lambda: keeper.crashes)
+
+    assert CRASHES["prove"] == before + 1
+    [record] = caplog.records
+    assert "prove minihub-h-0123 died" in record.getMessage()
+    assert record.exc_info[0] is ZeroDivisionError
+    assert not other.done()
+    assert len(keeper) == 1
+
+
+async def test_what_a_task_says_is_said_with_its_user(keeper):
+    said = []
+
+    class Listener(logging.Handler):
+        def emit(self, record):
+            said.append((user_name.get(), record.levelname))
+
+    log, listener = logging.getLogger("minihub.tasks"), Listener()
+    log.addHandler(listener)
+
+    async def die():
+        said.append((user_name.get(), "inside"))
+        raise ZeroDivisionError
+
+    try:
+        keeper.start(die(), name="prove x", user="ada")
+        await until(lambda: keeper.crashes)
+    finally:
+        log.removeHandler(listener)
+    assert said == [("ada", "inside"), ("ada", "ERROR")]
+
+
+async def test_kept_work_is_begun_anew_until_it_comes_to_its_end(keeper, caplog):
+    lives = iter([ZeroDivisionError(), asyncio.CancelledError(), None])
+    before = CRASHES["listing"]
+
+    async def work():
+        if (error := next(lives)) is not None:
+            raise error
+
+    task = keeper.keep(work, name="listing", pause_s=0.001)
+    await asyncio.wait_for(task, 5)
+
+    assert keeper.crashes == 2
+    assert CRASHES["listing"] == before + 2
+    assert [r.getMessage() for r in caplog.records] == [
+        "background task listing died, begun anew in 0.001 s",
+        "background task listing died, begun anew in 0.002 s",
+    ]
+
+
+async def test_kept_work_ends_when_it_is_cancelled(keeper):
+    begun = asyncio.Event()
+
+    async def work():
+        begun.set()
+        await asyncio.Event().wait()
+
+    task = keeper.keep(work, name="listing")
+    await begun.wait()
+    await keeper.close()
+
+    assert task.cancelled()
+    assert keeper.crashes == 0
