@@ -8,19 +8,19 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import math
 import re
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
+from typing import Self
 
 import aiohttp
-
-from minihub.clock import SystemClock
-from minihub.store.store import Store
 
 from .figures import Section, median, p95
 from .hub import Hub
@@ -37,6 +37,20 @@ MEMORY_MB = 64
 SETTLE_S = 10.0
 PATIENCE_S = 900.0
 
+_SEEN = """
+import asyncio, sys, time
+from pathlib import Path
+from minihub.clock import SystemClock
+from minihub.store.store import Store
+async def main(state, *users):
+    store = await Store.open(Path(state), SystemClock(), exclusive=False)
+    for user in users:
+        await store.users.seen(user, time.time(), admin=False)
+    await store.close()
+asyncio.run(main(*sys.argv[1:]))
+"""
+"""Run as the hub's own user: puts users into its store as if they had logged in once."""
+
 
 class Admin:
     """An admin's script: starts and stops servers, counts them, reads the metrics."""
@@ -45,7 +59,7 @@ class Admin:
         self._hub = hub
         self._token = token
 
-    async def __aenter__(self) -> Admin:
+    async def __aenter__(self) -> Self:
         self._client = aiohttp.ClientSession(
             headers={"Authorization": f"token {self._token}"},
             connector=aiohttp.TCPConnector(ssl=False, limit=AT_ONCE),
@@ -108,10 +122,10 @@ class Looks:
     took: dict[str, list[float]] = field(default_factory=dict)
     wrong: list[str] = field(default_factory=list)
 
-    async def time(self, kind: str, get: Callable[[], Awaitable[int]]) -> None:
-        """Note how long `get` takes; it returns the status."""
+    async def time(self, kind: str, look: Awaitable[int]) -> None:
+        """Note how long `look` takes; it returns the status."""
         began = time.perf_counter()
-        status = await get()
+        status = await look
         self.took.setdefault(kind, []).append(time.perf_counter() - began)
         if status != 200:
             self.wrong.append(f"{kind}: {status}")
@@ -142,26 +156,21 @@ async def _until(admin: Admin, state: str, count: int) -> float:
 @contextlib.asynccontextmanager
 async def open_house(hub: Hub, users: list[str]) -> AsyncIterator[Admin]:
     """An admin's token; the hub has seen all users."""
-    store = await Store.open(hub.state, SystemClock(), exclusive=False)
-    try:
-        for user in users:
-            await store.users.seen(user, time.time(), admin=False)
-    finally:
-        await store.close()
-    argv = [sys.executable, "-m", "minihub", "tokens", "create", "--config", str(hub.config)]
-    done = subprocess.run(
-        [*argv, "--user", users[0], "--scope", "admin", "--scope", "access:servers"],
+    python = functools.partial(
+        subprocess.run, user="minihub", group="minihub", extra_groups=[], cwd="/", capture_output=True, text=True, check=True,
         env={"PYTHONPATH": str(hub.site.package), "PYTHONDONTWRITEBYTECODE": "1"},
-        capture_output=True, text=True, check=True, cwd="/",
     )  # fmt: skip
+    python([sys.executable, "-c", _SEEN, str(hub.state), *users])
+    create = [sys.executable, "-m", "minihub", "tokens", "create", "--config", str(hub.config)]
+    done = python([*create, "--user", users[0], "--scope", "admin", "--scope", "access:servers"])
     async with Admin(hub, done.stdout.split()[-1]) as admin:
         yield admin
 
 
-async def _watch(visitor: Visitor, heard: list[float]) -> None:
+async def _watch(visitor: Visitor, told: Counter[str]) -> None:
     """A waiting page's event stream, as its browser keeps it open."""
     async for _ in visitor.events():
-        heard.append(time.monotonic())
+        told[visitor.user] += 1
 
 
 async def _look_around(admin: Admin, visitors: list[Visitor], ready: list[str], seconds: float) -> Looks:
@@ -173,13 +182,13 @@ async def _look_around(admin: Admin, visitors: list[Visitor], ready: list[str], 
         while time.monotonic() < ends:
             visitor = visitors[number % len(visitors)]
             number += 1
-            await looks.time("waiting page", lambda: visitor.see(f"/hub/spawn-pending/{visitor.user}"))
-            await looks.time("control panel", lambda: visitor.see("/hub/home"))
+            await looks.time("waiting page", visitor.see(f"/hub/spawn-pending/{visitor.user}"))
+            await looks.time("control panel", visitor.see("/hub/home"))
             await asyncio.sleep(0.02)
 
     async def monitor() -> None:
         while time.monotonic() < ends:
-            await looks.time("health", lambda: visitors[0].see("/hub/health"))
+            await looks.time("health", visitors[0].see("/hub/health"))
             await asyncio.sleep(0.05)
 
     async def workers() -> None:
@@ -187,7 +196,7 @@ async def _look_around(admin: Admin, visitors: list[Visitor], ready: list[str], 
         while time.monotonic() < ends:
             user = ready[number % len(ready)]
             number += 1
-            await looks.time("a running server", lambda: admin.see(f"/user/{user}/api/status"))
+            await looks.time("a running server", admin.see(f"/user/{user}/api/status"))
             await asyncio.sleep(0.02)
 
     await asyncio.gather(watchers(), monitor(), workers())
@@ -200,11 +209,11 @@ async def _measure(
     admin: Admin,
     visitors: list[Visitor],
     ready: list[str],
-    heard: list[float],
+    told: Counter[str],
     window_s: float,
 ) -> None:
     pids = hub.pids()
-    before, figures, cpu, said = await count_rpcs(), await admin.metrics(), cpu_s(pids), len(heard)
+    before, figures, cpu, said = await count_rpcs(), await admin.metrics(), cpu_s(pids), told.total()
     looks = await _look_around(admin, visitors, ready, window_s)
     rpcs = (await count_rpcs()).since(before).by_user.get(hub.site.facts["service_user"], 0)
     used, after = cpu_s(pids) - cpu, await admin.metrics()
@@ -249,7 +258,7 @@ async def _measure(
         ("the hub", ""),
         [
             ("servers", f"{await admin.count('active')}, {len(ready)} of them run"),
-            ("open waiting pages", f"{len(visitors)}; told {(len(heard) - said) / window_s:.1f} times a second together"),
+            ("open waiting pages", f"{len(visitors)}; told {(told.total() - said) / window_s:.1f} times a second together"),
             ("memory (PSS) of the hub and its helpers", f"{pss:.0f} MB"),
             ("CPU", f"{100 * used / window_s:.0f} % of a core"),
             ("the last listing took", f"{after.get('minihub_listing_seconds', 0) * 1000:.0f} ms"),
@@ -277,10 +286,10 @@ async def _run(
             visitors = [await stack.enter_async_context(Visitor(hub, user)) for user in waiting]
             logged_in = await _at_once(lambda user: visitors[waiting.index(user)].log_in(), waiting)
             print(f"  {len(waiting)} people logged in in {logged_in:.0f} s", flush=True)
-            heard: list[float] = []
-            streams = [asyncio.create_task(_watch(visitor, heard)) for visitor in visitors]
+            told: Counter[str] = Counter()
+            streams = [asyncio.create_task(_watch(visitor, told)) for visitor in visitors]
             await asyncio.sleep(SETTLE_S)
-            await _measure(hub, section, admin, visitors, ready, heard, window_s)
+            await _measure(hub, section, admin, visitors, ready, told, window_s)
             for stream in streams:
                 stream.cancel()
             await asyncio.gather(*streams, return_exceptions=True)
