@@ -90,7 +90,8 @@ async def test_bugs_in_background_tasks(buggy, passwords):
         # Whatever happens to bob's server strikes a bug; the others' start and stop.
         (folder / "step-bob").touch()
         before = await crashes(hub, token, "listing")
-        await carol.start_and_wait(time_hours="0.5")
+        await carol.start(time_hours="0.5")
+        await carol.wait_state("starting", "ready")
         await alice.stop()
         async with asyncio.timeout(30):
             while await crashes(hub, token, "listing") == before:
