@@ -5,7 +5,6 @@ from __future__ import annotations
 import pytest
 
 from minihub.errors import StoreError
-from minihub.errors import StoreError
 from minihub.servers.model import State, StopCause
 from tests.web.fakes import make_attempt
 
