@@ -14,7 +14,7 @@ port in the job's Slurm comment (pull).
 
 What never happens here: a secret on a command line, in the environment or in the log; a file outside the runtime
 directory (0700, node-local, removed at the end); a process that outlives the job; a change in the user's home,
-except that old logs of ended jobs are pruned.
+except that old logs of ended jobs are pruned, and all of those that ended as asked.
 
 Decisions (November 2026):
 

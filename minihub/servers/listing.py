@@ -165,9 +165,12 @@ class ListingLoop:
             self._note_failure(error)
             return False
         except Exception as error:
-            # A bug of ours says as little about jobs as an outage. Whoever runs this loop counts it and goes on.
+            # A bug of ours says as little about jobs as an outage does, and the next listing comes as soon.
+            CRASHES["listing"] += 1
+            if self._failing_since is None:
+                log.exception("a listing could not be read")
             self._note_failure(SchedulerUnavailable(_UNREADABLE, repr(error)))
-            raise
+            return False
         finally:
             self._took_s = self._clock.monotonic() - started
             self._recent_s.append(self._took_s)

@@ -7,6 +7,7 @@ import pytest
 
 from minihub.auth.logins import LoginSessions
 from minihub.auth.policy import Policy
+from minihub.auth.tokens import ApiTokens
 from minihub.config import AuthSettings
 from minihub.errors import StoreError
 
@@ -313,3 +314,33 @@ async def test_a_login_in_use_is_over_at_once(logins, clock, way):
         clock.advance(10_001)
     assert logins.cached_login(cookie) is None
     assert (logins.cached_login(other) is None) is (way == "expire")
+
+
+async def test_a_log_out_that_cannot_be_written_down_is_made_up_for(logins, restarted, store):
+    cookie = await logins.create("ada", "", "")
+    aside = store.path.with_name("aside")
+    store.path.rename(aside)
+    with pytest.raises(StoreError):
+        await logins.revoke(cookie)
+    assert await logins.login(cookie) is None
+    aside.rename(store.path)
+    assert await restarted().login(cookie) is not None
+    await logins.purge()
+
+    assert await restarted().login(cookie) is None
+
+
+async def test_logins_and_tokens_are_listed_while_their_uses_cannot_be_written(
+    logins, policy, settings, clock, store
+):
+    tokens = ApiTokens(store, settings, clock, policy)
+    await logins.create("ada", "", "")
+    secret, _ = await tokens.create("ada")
+    await tokens.resolve(secret)
+    # So that a reader is connected.
+    await tokens.list("ada")
+    await tokens.resolve(secret)
+    store.path.rename(store.path.with_name("aside"))
+
+    assert len(await logins.list("ada")) == 1
+    assert len(await tokens.list("ada")) == 1

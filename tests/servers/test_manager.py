@@ -19,12 +19,14 @@ from minihub.errors import (
     UpstreamUnsafe,
 )
 from minihub.schedulers.base import JobEnding, JobPhase
+from minihub.servers import lifecycle as life
 from minihub.servers.lifecycle import Clocks
 from minihub.servers.listing import ListingLoop, ListingSettings
 from minihub.servers.manager import Manager, Prepared
 from minihub.servers.model import NO_SECRETS, FailureKind, Secrets, State, StopCause
 from minihub.servers.registry import Registry
 from minihub.servers.supervisor import Supervisor, SupervisorSettings
+from minihub.tasks import CRASHES
 from tests.fakes import OUTAGE, FakeProver, FakeScheduler, FakeStore, until
 
 OPTIONS = {"time_hours": "1.5", "cores": "2", "memory_mb": "1024", "account": "def-a"}
@@ -561,3 +563,197 @@ async def test_the_secrets_of_an_ended_attempt_are_written_down_no_more(hub):
     await until(lambda: report not in hub.store.rows[attempt.id].secrets)
     assert hub.manager.get("ada").secrets == NO_SECRETS
     assert not hub.manager.report(report, 1)
+
+
+# ---- stop meets a start that has not come to an attempt yet ----------------------------------------------------------
+
+
+async def test_a_stop_while_a_start_is_prepared_means_that_nothing_is_started(hub, monkeypatch):
+    asked, go_on, prepare = asyncio.Event(), asyncio.Event(), hub.prepare
+
+    async def slow(*args):
+        asked.set()
+        await go_on.wait()
+        return await prepare(*args)
+
+    monkeypatch.setattr(hub.manager, "_prepare", slow)
+    start = asyncio.ensure_future(hub.start())
+    await asked.wait()
+    assert await hub.manager.stop("ada", StopCause.LOGOUT, by="ada") is None
+    go_on.set()
+
+    with pytest.raises(Conflict, match="cancelled before"):
+        await start
+    assert hub.manager.get("ada") is None
+    assert (hub.store.rows, hub.scheduler.submitted) == ({}, [])
+    # It was meant for that start, and for no later one.
+    assert (await hub.start()).state is State.SUBMITTING
+
+
+async def test_a_stop_while_a_start_is_written_down_stops_it(hub):
+    """The disk has the attempt already; the registry does not yet."""
+    hub.store.together = asyncio.Barrier(2)
+    hub.scheduler.submit_gate = asyncio.Event()
+    start = asyncio.ensure_future(hub.start())
+    await until(lambda: hub.store.together.n_waiting == 1)
+    assert await hub.manager.stop("ada", StopCause.LOGOUT, by="ada") is None
+    barrier, hub.store.together = hub.store.together, None
+    await barrier.wait()
+    attempt = await start
+
+    assert (attempt.state, attempt.stop_cause) == (State.STOPPING, StopCause.LOGOUT)
+    hub.scheduler.submit_gate.set()
+    await until(lambda: hub.scheduler.cancelled == [("ada", "1")])
+
+
+# ---- a bug that one server meets is not the others' ------------------------------------------------------------------
+
+
+@pytest.fixture
+def bug(monkeypatch):
+    """A bug that strikes whenever something happens to one user's server."""
+    users, step = set(), life.step
+
+    def buggy(attempt, *more):
+        if attempt.user in users:
+            raise ZeroDivisionError(attempt.user)
+        return step(attempt, *more)
+
+    monkeypatch.setattr(life, "step", buggy)
+    return users
+
+
+async def test_a_bug_in_one_servers_listing_is_counted_and_passed_over(hub, bug, caplog):
+    await hub.ready("ada")
+    await hub.queued("bob")
+    bug.add("ada")
+    before = CRASHES["listing"]
+    hub.scheduler.run_all()
+    assert await hub.listing.look()
+
+    assert hub.state("bob") is State.STARTING
+    assert CRASHES["listing"] == before + 1
+    assert any("ada: listing passed over attempt" in record.getMessage() for record in caplog.records)
+
+
+async def test_a_bug_in_one_servers_clock_is_left_alone_for_a_while(hub, bug):
+    await hub.queued("ada")
+    await hub.queued("bob")
+    bug.add("ada")
+    hub.clock.advance(301)
+    before = CRASHES["clocks"]
+    for _ in range(3):
+        await hub.listing.tick()
+
+    assert hub.state("bob") is State.STOPPING
+    assert CRASHES["clocks"] == before + 1
+    assert hub.listing._next_due() >= hub.clock.wall()
+    bug.clear()
+    hub.clock.advance(11)
+    await hub.listing.tick()
+    assert hub.state("ada") is State.STOPPING
+
+
+async def test_a_listing_that_a_bug_spoils_is_one_that_failed(hub, monkeypatch, caplog):
+    await hub.ready()
+
+    async def buggy():
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(hub.scheduler, "list_jobs", buggy)
+    before = CRASHES["listing"]
+    for _ in range(3):
+        assert not await hub.listing.look()
+
+    assert hub.state() is State.READY
+    assert hub.manager.health().failing_since is not None
+    assert hub.manager.health().problem == "The scheduler's answer could not be read."
+    assert CRASHES["listing"] == before + 3
+    assert len([r for r in caplog.records if r.exc_info]) == 1
+
+
+async def test_proving_that_dies_is_begun_anew(hub, monkeypatch):
+    attempt = await hub.queued()
+    hub.scheduler.run_all()
+    verify, deaths = hub.prover.verify, iter([True, False])
+
+    async def buggy(route):
+        if next(deaths):
+            raise ZeroDivisionError
+        await verify(route)
+
+    monkeypatch.setattr(hub.prover, "verify", buggy)
+    assert hub.manager.report(attempt.secrets.report, 4000)
+    await hub.listing.look()
+    await until(lambda: hub.state() is State.READY)
+
+
+# ---- the store -------------------------------------------------------------------------------------------------------
+
+
+async def test_a_start_after_an_end_that_is_not_written_down_writes_it_first(hub):
+    first = await hub.ready()
+    hub.store.broken = True
+    await hub.manager.stop("ada", StopCause.USER, by="ada")
+    await until(lambda: not hub.scheduler.jobs)
+    await hub.listing.look()
+    await hub.listing.look()
+    assert hub.state() is State.STOPPED
+    assert hub.manager.unsaved == 1
+    assert hub.store.rows[first.id].live
+    hub.store.broken = False
+    second = await hub.start()
+
+    assert not hub.store.rows[first.id].live
+    assert hub.store.rows[second.id].live
+    assert hub.manager.unsaved == 0
+
+
+async def test_the_last_states_are_written_down_at_the_end(hub):
+    attempt = await hub.ready()
+    hub.store.broken = True
+    await hub.manager.stop("ada", StopCause.USER, by="ada")
+    assert hub.store.rows[attempt.id].state == "ready"
+    hub.store.broken = False
+    await hub.supervisor.close()
+
+    assert hub.store.rows[attempt.id].state == "stopping"
+
+
+async def test_a_bug_in_the_store_stops_nobodys_end(hub, monkeypatch):
+    await hub.ready()
+
+    async def buggy(_row):
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(hub.store, "save", buggy)
+    await hub.manager.stop("ada", StopCause.USER, by="ada")
+    await until(lambda: not hub.scheduler.jobs)
+
+
+# ---- a job that is ending --------------------------------------------------------------------------------------------
+
+
+async def test_a_job_that_takes_long_to_end_is_not_asked_after_all_the_time(hub):
+    attempt = await hub.ready()
+    hub.supervisor.list_now.clear()
+    hub.scheduler.change(attempt.job_id, JobPhase.ENDING, "COMPLETING")
+    await hub.listing.look()
+    assert hub.supervisor.list_now.is_set()
+    hub.supervisor.list_now.clear()
+    await hub.listing.look()
+
+    assert not hub.supervisor.list_now.is_set()
+    assert hub.state() is State.READY
+
+
+async def test_an_ending_that_only_accounting_tells_comes_with_the_log(hub):
+    attempt = await hub.ready()
+    hub.scheduler.sees_all_users = False
+    hub.scheduler.jobs.clear()
+    hub.scheduler.endings[attempt.job_id] = JobEnding("TIMEOUT")
+    hub.scheduler.logs[f"/home/ada/{attempt.job_id}.log"] = "the last words\n"
+    await hub.listing.look()
+
+    assert hub.manager.get("ada").failure.kind is FailureKind.TIME_LIMIT
+    assert hub.manager.get("ada").log_tail == "the last words\n"

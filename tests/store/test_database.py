@@ -114,3 +114,27 @@ async def test_a_reader_does_not_wait_for_a_writer(store):
     leave.set()
     await write
     assert await names(store) == {"a"}
+
+
+async def test_a_store_that_is_moved_away_takes_nothing_until_it_is_back(store):
+    aside = store.path.with_name("aside")
+    store.path.rename(aside)
+    with pytest.raises(StoreError, match="moved, removed or replaced"):
+        await store._database.write(insert("a"))
+    # A reader's new connection does not make an empty one in its place.
+    for _ in range(4):
+        await asyncio.gather(*(names(store) for _ in range(4)), return_exceptions=True)
+    assert not store.path.exists()
+    failures = store.failures
+    assert failures >= 1
+    aside.rename(store.path)
+    await store._database.write(insert("b"))
+
+    assert await names(store) == {"b"}
+    assert store.failures == failures
+
+
+async def test_who_waits_for_a_writer_that_cannot_run_hears_of_it(store):
+    store._database._write_thread.shutdown()
+    with pytest.raises(StoreError):
+        await asyncio.wait_for(store._database.write(insert("a")), 5)

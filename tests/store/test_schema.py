@@ -128,6 +128,7 @@ def test_a_newer_store_is_refused_and_not_changed(path, longer):
     with pytest.raises(StoreError, match=r"newer minihub \(schema 9999, newest known here 0001\)"):
         prepare_schema(path)
     assert path.read_bytes() == before
+    assert list(path.parent.glob(f"{path.name}-*")) == [], "not even by looking"
 
 
 def test_a_newer_store_left_by_a_killed_hub_keeps_its_write_ahead_log(path, longer, tmp_path):

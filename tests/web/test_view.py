@@ -80,3 +80,20 @@ def test_the_log_is_shown_without_colours_and_control_characters():
 
 def test_no_secret_is_in_what_the_browser_gets():
     assert "secret-" not in str(view(make_attempt(State.READY)).to_json())
+
+
+def test_a_job_that_is_suspended_or_ending_says_so():
+    seen = view(make_attempt(State.READY, job_state="SUSPENDED"), "fr")
+
+    assert seen.message == seen.hindrance
+    assert seen.message.startswith("L’ordonnanceur a suspendu la tâche")
+    assert view(make_attempt(State.READY)).hindrance == ""
+
+
+def test_a_requeued_job_says_that_it_begins_anew_and_why_it_waits():
+    seen = view(make_attempt(State.QUEUED, started_at=NOW - 500))
+
+    assert seen.message == (
+        "The scheduler put the job back into the queue, so the server will start anew. "
+        "Other jobs with a higher priority are ahead in the queue."
+    )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from minihub.errors import StoreError
 from minihub.servers import explain
 from minihub.servers.model import State
 from minihub.servers.service import SchedulerHealth
@@ -137,3 +138,20 @@ async def test_recent_servers_are_listed_without_the_live_one(browser):
     assert "live-job" not in table
     assert "job-4-" in table
     assert "job-5-" not in table
+
+
+async def test_a_store_that_cannot_be_read_hides_neither_the_server_nor_its_stop(browser):
+    browser.world.servers.attempts["ada"] = make_attempt(State.READY)
+
+    async def fail(*_, **__):
+        raise StoreError(
+            "The hub cannot use its records: the store is damaged. Nothing was changed; try again later."
+        )
+
+    browser.world.servers.history = browser.world.servers.last_options = fail
+    answer = await browser.log_in().get("/hub/home", **{"Accept-Language": "fr"})
+    page = await answer.text()
+
+    assert answer.status == 200
+    assert 'id="stop"' in page
+    assert "Le hub ne peut pas utiliser ses registres : leur fichier est endommagé." in page

@@ -117,3 +117,19 @@ async def test_who_is_not_logged_in_is_told_so(browser):
 
     assert answer.status == 200
     assert "You are logged out" in await answer.text()
+
+
+async def test_a_log_out_that_cannot_be_written_down_is_one_and_says_so(browser, monkeypatch):
+    world = browser.log_in().world
+
+    async def fail(cookie):
+        raise StoreError
+
+    monkeypatch.setattr(world.logins, "revoke", fail)
+    answer = await browser.send("/hub/logout")
+    page = await answer.text()
+
+    assert answer.status == 200
+    assert "You are logged out" in page
+    assert 'id="unwritten"' in page
+    assert answer.cookies["minihub-login"].value == ""
