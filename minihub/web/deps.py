@@ -150,6 +150,10 @@ class Figures:
     """How often the event loop stalled: for so long nobody was served."""
     stalls_total_s: float = 0.0
     longest_stall_s: float = 0.0
+    tasks: int = 0
+    """That run in the event loop now."""
+    connections: int = 0
+    """From outside, websockets among them."""
     store_commits: int = 0
     store_failures: int = 0
     unsaved: int = 0

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import argparse
+import asyncio
 import os
 import time
 from collections.abc import Callable
 
-from . import boot, burst, figures, idle, load, login, start
+from . import boot, burst, figures, idle, load, login, soak, start
 from .bare import clean_notes
 from .figures import Section
 from .proxy import commands as proxy
 from .site import Site, prepare
+from .slurm import empty
 
 ORDER = ("boot", "login", "idle", "burst", "start")
-LONG = ("load",)
+LONG = ("load", "soak")
 """Not part of `all`: they need more users, or much time."""
 
 
@@ -35,6 +37,7 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--servers", type=int, default=1000, help="load: servers in all")
     parser.add_argument("--running", type=int, default=200, help="load: how many of them run")
     parser.add_argument("--watching", type=int, default=200, help="load: people on waiting pages")
+    parser.add_argument("--minutes", type=float, default=30.0, help="soak: how long")
     parser.add_argument("--write", action="store_true", help="put the figures into BENCHMARKS.md")
     options = parser.parse_args(arguments)
     name = os.environ["MINIHUB_CLUSTER_NAME"]
@@ -51,6 +54,7 @@ def main(arguments: list[str]) -> int:
             watching=options.watching,
             window_s=options.window,
         ),
+        "soak": lambda s: soak.measure(s, minutes=options.minutes),
         "start": lambda s: start.measure(s, pairs=options.pairs, pulls=options.pulls),
     }
     alias = {"stop": "start", "rpcs": "idle", "memory": "idle"}
@@ -58,6 +62,7 @@ def main(arguments: list[str]) -> int:
     began = time.monotonic()
     for what in wanted:
         print(f"{what} (load average {os.getloadavg()[0]:.1f})", flush=True)
+        asyncio.run(empty())  # of what an earlier one left behind
         section = measures[what](site)
         if options.write:
             figures.write(section)

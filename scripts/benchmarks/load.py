@@ -26,7 +26,7 @@ from .figures import Section, median, p95
 from .hub import Hub
 from .idle import cpu_s, memory
 from .site import Site
-from .slurm import count_rpcs, share_cores, wait_empty
+from .slurm import count_rpcs, empty, share_cores, wait_empty
 from .visitor import Visitor
 
 CPUS = 16
@@ -212,7 +212,8 @@ async def _measure(
     told: Counter[str],
     window_s: float,
 ) -> None:
-    pids = hub.pids()
+    assert hub.process is not None
+    pids = [hub.process.pid]
     before, figures, cpu, said = await count_rpcs(), await admin.metrics(), cpu_s(pids), told.total()
     looks = await _look_around(admin, visitors, ready, window_s)
     rpcs = (await count_rpcs()).since(before).by_user.get(hub.site.facts["service_user"], 0)
@@ -301,6 +302,7 @@ async def _run(
                 flush=True,
             )
     finally:
+        await empty()
         await share_cores(1)
 
 

@@ -84,6 +84,12 @@ async def cancel(job_id: str) -> None:
     await _ask("scancel", job_id)
 
 
+async def empty() -> None:
+    """Cancel whatever is left, and wait for its end."""
+    await _ask("scancel", "--partition=compute")
+    await wait_empty()
+
+
 async def share_cores(jobs: int) -> None:
     """Let so many jobs share each core (1: none)."""
     share = f"FORCE:{jobs}" if jobs > 1 else "NO"

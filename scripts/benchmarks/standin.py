@@ -7,7 +7,8 @@ spec.json (token), tls/ (mutual TLS) and, from the launcher, the pipe `notify` a
 to the hub as our extension in Jupyter does. Without them it writes where it listens into the file `where`.
 """
 
-import hashlib  # noqa: F401 - as Jupyter has it, whoever started it
+import base64
+import hashlib
 import hmac
 import json
 import os
@@ -69,6 +70,23 @@ def status_of(target, headers, base, token):
     return 403
 
 
+def echo(reader, secured, key):
+    """A websocket that sends back what comes, in short messages (RFC 6455)."""
+    accept = base64.b64encode(hashlib.sha1(key.encode() + b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11").digest())
+    head = (
+        b"HTTP/1.1 101 X\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: "
+        + accept
+        + b"\r\n\r\n"
+    )
+    secured.sendall(head)
+    while len(start := reader.read(2)) == 2:
+        size = start[1] & 127
+        mask, data = reader.read(4), reader.read(size)
+        secured.sendall(bytes([start[0], size]) + bytes(byte ^ mask[n % 4] for n, byte in enumerate(data)))
+        if start[0] & 15 == 8:
+            return
+
+
 def serve(connection, context, base, token):
     """One kept-alive connection."""
     try:
@@ -87,6 +105,9 @@ def serve(connection, context, base, token):
                         headers[name.lower()] = value.strip()
                     reader.read(int(headers.get("content-length", "0")))
                     status = status_of(words[1].decode("latin-1"), headers, base, token)
+                    if status == 200 and headers.get("upgrade") == "websocket":
+                        echo(reader, secured, headers["sec-websocket-key"])
+                        return
                     body = b'{"version": "0"}'
                     head = "HTTP/1.1 %d X\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n"
                     secured.sendall((head % (status, len(body))).encode() + body)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 import time
@@ -79,9 +80,18 @@ class Visitor:
         if status != 303:
             raise RuntimeError(f"{self.user}: login was answered with {status}")
 
-    async def open_form(self) -> None:
-        """Have the options form open, as everybody who clicks Start."""
-        self._token = await self._form_token("/hub/spawn")
+    async def open_form(self, *, patience_s: float = 0.0) -> None:
+        """Have the options form open, as everybody who clicks Start; there is none while the last server still stops."""
+        ends = time.monotonic() + patience_s
+        while True:
+            try:
+                self._token = await self._form_token("/hub/spawn")
+            except RuntimeError:
+                if time.monotonic() > ends:
+                    raise
+                await asyncio.sleep(0.5)
+            else:
+                return
 
     async def open_home(self) -> None:
         """Have the control panel open, with its Stop button."""
@@ -123,6 +133,37 @@ class Visitor:
             async for line in answer.content:
                 if line.startswith(b"data:"):
                     yield json.loads(line[5:])
+
+    async def work(self, count: int) -> int:
+        """Ask the running server so many times, on several connections; return how often."""
+
+        async def ask(number: int) -> None:
+            async with self._client.get(f"{self._origin}/user/{self.user}/api/status?{number}") as answer:
+                await answer.read()
+                if answer.status != 200:
+                    raise RuntimeError(f"{self.user}: {answer.status}")
+
+        for number in range(0, count, 4):
+            await asyncio.gather(*(ask(number + n) for n in range(4)))
+        return count
+
+    async def open_websocket(self) -> None:
+        """Open a websocket to the running server, say something, and close it."""
+        url = f"{self._origin}/user/{self.user}/api/kernels/1/channels"
+        async with self._client.ws_connect(url) as socket:
+            for _ in range(3):
+                await socket.send_str("x" * 100)
+                if (await socket.receive_str()) != "x" * 100:
+                    raise RuntimeError(f"{self.user}: the websocket says something else")
+
+    async def log_out(self) -> None:
+        """Log out, which stops the server too."""
+        token = await self._form_token("/hub/logout")
+        url = f"{self._origin}/hub/logout"
+        async with self._client.post(url, data={"_xsrf": token}) as answer:
+            await answer.read()
+            if answer.status != 200:
+                raise RuntimeError(f"{self.user}: log out: {answer.status}")
 
     async def see(self, path: str, **headers: str) -> int:
         """Look at any page; return the status."""

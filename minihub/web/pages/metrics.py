@@ -44,6 +44,10 @@ def _of_figures(figures: Figures) -> Iterator[str]:
         "loop_stall_seconds_total", "counter", "All of these stalls together.", figures.stalls_total_s
     )
     yield from _single("loop_stall_longest_seconds", "gauge", "The longest of them.", figures.longest_stall_s)
+    yield from _single("tasks", "gauge", "Tasks of the event loop.", figures.tasks)
+    yield from _single(
+        "connections", "gauge", "Connections from outside, websockets among them.", figures.connections
+    )
     yield from _single("store_commits_total", "counter", "Transactions written.", figures.store_commits)
     failures = "Transactions that could not be written or read."
     yield from _single("store_failures_total", "counter", failures, figures.store_failures)
