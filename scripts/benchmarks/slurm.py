@@ -10,6 +10,9 @@ import time
 from dataclasses import dataclass
 
 
+PATIENCE_S = 300.0
+
+
 async def _ask(*argv: str) -> str:
     process = await asyncio.create_subprocess_exec(*argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     out, _ = await process.communicate()
@@ -85,9 +88,13 @@ async def cancel(job_id: str) -> None:
 
 
 async def empty() -> None:
-    """Cancel whatever is left, and wait for its end."""
-    await _ask("scancel", "--partition=compute")
-    await wait_empty()
+    """Cancel whatever is left, and wait for its end; a hub may still be submitting."""
+    ends = time.monotonic() + PATIENCE_S
+    while (await _ask("squeue", "--noheader")).strip():
+        if time.monotonic() > ends:
+            raise TimeoutError("jobs are left")
+        await _ask("scancel", "--partition=compute")
+        await asyncio.sleep(2)
 
 
 async def share_cores(jobs: int) -> None:
