@@ -98,8 +98,10 @@ class ApiTokens:
     async def resolve(self, token: str) -> Principal | None:
         """Whose `token` it is and what it may do now; None if unknown, expired, revoked, or its owner not admitted.
 
+        One that was good a moment ago stays so while the store cannot be read.
+
         Raises:
-            StoreError: The store cannot be read.
+            StoreError: The store cannot be read, and this token was not asked about lately.
         """
         if not _TOKEN.fullmatch(token):
             return None
@@ -107,7 +109,12 @@ class ApiTokens:
         entry = self._cache.get(hashed)
         now = self._clock.wall()
         if entry is None or now - entry.checked_at >= RECHECK_S:
-            entry = await self._load(hashed)
+            try:
+                entry = await self._load(hashed)
+            except StoreError as error:
+                if entry is None:
+                    raise
+                log.warning("a token of %s is believed as it was: %s", entry.row.user, error.detail)
         if entry is None or now >= entry.row.expires_at:
             return None
         self._uses[entry.row.id] = now

@@ -280,15 +280,15 @@ class Supervisor:
             )
         self.list_now.set()
 
-    def read_log_soon(self, attempt: Attempt) -> None:
-        """The same in the background: a user's slow login shell is not the others' business."""
-        self._once(attempt, "log", self.read_log, attempt)
-
     async def read_log(self, attempt: Attempt) -> None:
         """Read the end of the job's log, as its owner, into the attempt."""
         tail = await self.scheduler.log_tail(attempt.user, attempt.job_log_path)
         if tail:
             await self.feed(attempt.user, attempt.id, life.LogRead(tail))
+
+    def read_log_soon(self, attempt: Attempt) -> None:
+        """The same in the background: a user's slow login shell is not the others' business."""
+        self._once(attempt, "log", self.read_log, attempt)
 
     async def _explain(self, attempt: Attempt, command: life.Explain) -> None:
         tail = await self.scheduler.log_tail(attempt.user, attempt.job_log_path) if attempt.log_path else ""

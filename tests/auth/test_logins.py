@@ -334,12 +334,13 @@ async def test_logins_and_tokens_are_listed_while_their_uses_cannot_be_written(
     logins, policy, settings, clock, store
 ):
     tokens = ApiTokens(store, settings, clock, policy)
-    await logins.create("ada", "", "")
+    cookie = await logins.create("ada", "", "")
     secret, _ = await tokens.create("ada")
     await tokens.resolve(secret)
     # So that a reader is connected.
     await tokens.list("ada")
     await tokens.resolve(secret)
+    assert logins.cached_login(cookie)
     store.path.rename(store.path.with_name("aside"))
 
     assert len(await logins.list("ada")) == 1

@@ -58,6 +58,20 @@ async def test_a_cached_token_needs_no_store(tokens, store):
     assert await tokens.resolve(secret) is not None
 
 
+async def test_a_token_of_a_moment_ago_is_good_while_the_store_cannot_be_read(tokens, store, clock):
+    known, _ = await tokens.create("ada")
+    unused, row = await tokens.create("ada")
+    assert await tokens.resolve(known)
+    await store.close()
+    clock.advance(RECHECK_S + 1)
+
+    assert (await tokens.resolve(known)).user == "ada"
+    with pytest.raises(StoreError):
+        await tokens.resolve(unused)
+    clock.now = row.expires_at + 1
+    assert await tokens.resolve(known) is None
+
+
 async def test_it_expires(tokens, restarted, clock):
     secret, _ = await tokens.create("ada", lifetime_s=100)
     clock.advance(99)

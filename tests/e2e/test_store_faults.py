@@ -74,6 +74,21 @@ def moved(hub: Hub) -> Iterator[None]:
         aside.rename(store_of(hub))
 
 
+@contextlib.contextmanager
+def damaged(hub: Hub) -> Iterator[None]:
+    with contextlib.closing(sqlite3.connect(store_of(hub))) as other:
+        other.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    good = store_of(hub).read_bytes()
+    with store_of(hub).open("r+b") as file:
+        file.seek(4096)
+        file.write(b"\xff" * (len(good) - 4096))
+        try:
+            yield
+        finally:
+            file.seek(0)
+            file.write(good)
+
+
 async def refused(one: Person, path: str, form: dict[str, str]) -> str:
     """Send a form whose wish needs the store; return what the page says."""
     async with one.client.post(one.hub.url + path, data=form, allow_redirects=False) as answer:
@@ -110,6 +125,7 @@ async def test_nothing_new_is_begun_all_else_goes_on_and_nothing_is_lost(hub, pa
             (full, "the disk is full", [(bob, "/hub/spawn", start), (carol, "/hub/login", login)]),
             (locked, "the store is locked by another program", [(bob, "/hub/spawn", start)]),
             (moved, "the store's file was moved, removed or replaced", [(carol, "/hub/login", login)]),
+            (damaged, "the store is damaged", [(bob, "/hub/spawn", start), (carol, "/hub/login", login)]),
         ):
             with fault(hub):
                 for page in await asyncio.gather(*(refused(*wish) for wish in wishes)):
@@ -120,7 +136,7 @@ async def test_nothing_new_is_begun_all_else_goes_on_and_nothing_is_lost(hub, pa
                 assert status == 200
                 assert "Your server is running" in page
                 assert jobs(hub, "bob") == []
-        assert await figure(hub, token, "store_failures_total") >= 3
+        assert await figure(hub, token, "store_failures_total") >= 4
 
         # As soon as the store works, so does the hub; and what was acknowledged before a fault is there after it.
         await bob.start(**HALF_AN_HOUR)
