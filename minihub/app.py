@@ -181,6 +181,8 @@ class _Hub:
             stalls=self._stalls.count,
             stalls_total_s=self._stalls.total_s,
             longest_stall_s=self._stalls.longest_s,
+            own_stalls=self._stalls.own,
+            own_longest_stall_s=self._stalls.own_longest_s,
             tasks=len(asyncio.all_tasks()),
             connections=len(self._door),
             store_commits=self._store.commits,

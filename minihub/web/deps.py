@@ -150,6 +150,9 @@ class Figures:
     """How often the event loop stalled: for so long nobody was served."""
     stalls_total_s: float = 0.0
     longest_stall_s: float = 0.0
+    own_stalls: int = 0
+    """Those in which the hub itself computed for so long; in the others the machine had other things to do."""
+    own_longest_stall_s: float = 0.0
     tasks: int = 0
     """That run in the event loop now."""
     connections: int = 0

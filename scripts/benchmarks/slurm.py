@@ -9,7 +9,6 @@ import subprocess
 import time
 from dataclasses import dataclass
 
-
 PATIENCE_S = 300.0
 
 

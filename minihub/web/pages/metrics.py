@@ -44,6 +44,10 @@ def _of_figures(figures: Figures) -> Iterator[str]:
         "loop_stall_seconds_total", "counter", "All of these stalls together.", figures.stalls_total_s
     )
     yield from _single("loop_stall_longest_seconds", "gauge", "The longest of them.", figures.longest_stall_s)
+    own = "Those in which the hub itself computed for more than 100 ms; in the others the machine had other things to do."
+    yield from _single("loop_stalls_own_total", "counter", own, figures.own_stalls)
+    longest = "The longest time that the event loop computed in a stall."
+    yield from _single("loop_stall_own_longest_seconds", "gauge", longest, figures.own_longest_stall_s)
     yield from _single("tasks", "gauge", "Tasks of the event loop.", figures.tasks)
     yield from _single(
         "connections", "gauge", "Connections from outside, websockets among them.", figures.connections

@@ -15,7 +15,19 @@ from tests.web.fakes import make_app, make_attempt, make_world
 @pytest.fixture
 async def browser(aiohttp_client):
     world = make_world()
-    figures = Figures({"listing": 2, "prove": 1}, 7, 1.5, 0.61, 100, 3, 1)
+    figures = Figures(
+        crashes={"listing": 2, "prove": 1},
+        stalls=7,
+        stalls_total_s=1.5,
+        longest_stall_s=0.61,
+        own_stalls=2,
+        own_longest_stall_s=0.25,
+        tasks=19,
+        connections=5,
+        store_commits=100,
+        store_failures=3,
+        unsaved=1,
+    )
     world.deps = replace(world.deps, figures=lambda: figures)
     return Browser(await aiohttp_client(make_app(world), cookies=None), world)
 
@@ -35,6 +47,10 @@ async def test_an_admin_reads_them_in_prometheus_form(browser):
         "minihub_loop_stalls_total 7",
         "minihub_loop_stall_seconds_total 1.5",
         "minihub_loop_stall_longest_seconds 0.61",
+        "minihub_loop_stalls_own_total 2",
+        "minihub_loop_stall_own_longest_seconds 0.25",
+        "minihub_tasks 19",
+        "minihub_connections 5",
         "minihub_store_failures_total 3",
         "minihub_store_unsaved_servers 1",
         "minihub_scheduler_up 1",
