@@ -52,12 +52,19 @@ ADVICE = {
 def store_error(error: Exception, path: Path) -> StoreError:
     """Tell in words what went wrong with the store at `path`."""
     cause = error.orig if isinstance(error, DBAPIError) else error
+    exact = str(getattr(cause, "sqlite_errorname", type(cause).__name__)).removeprefix("SQLITE_")
+    return _told(_name_of(error), path, f"{exact}: {cause}")
+
+
+def _name_of(error: Exception) -> str:
+    """SQLite's word for what went wrong, such as FULL; "" if the error is not its own."""
+    cause = error.orig if isinstance(error, DBAPIError) else error
     name = str(getattr(cause, "sqlite_errorname", "")).removeprefix("SQLITE_")
-    return _told(name, path, f"{name or type(cause).__name__}: {cause}")
+    return name.partition("_")[0]
 
 
 def _told(name: str, path: Path, cause: str) -> StoreError:
-    advice = ADVICE.get(name.split("_", maxsplit=1)[0], "the store failed")
+    advice = ADVICE.get(name, "the store failed")
     problem = advice.partition(";")[0]
     return StoreError(
         f"The hub cannot use its records: {problem}. Nothing was changed; try again later.",
@@ -166,8 +173,16 @@ class Database:
             with self._engine.begin() as connection:
                 return work(connection)
         except (SQLAlchemyError, sqlite3.Error, OSError) as error:
-            self.failures += 1
-            raise store_error(error, self._path) from error
+            raise self._failed(error) from error
+
+    def _failed(self, error: Exception) -> StoreError:
+        """Count it and tell it in words."""
+        self.failures += 1
+        if _name_of(error) in ("CORRUPT", "NOTADB"):
+            # An open connection would go on believing the pages that it has read. Not so on a full disk: there a new one
+            # might find no room for its side files, and nothing could be read any more.
+            self._engine.dispose()
+        return store_error(error, self._path)
 
     async def write(self, work: Work[T]) -> T:
         """Run `work` together with others' and return its result once it is on the disk.
@@ -226,9 +241,8 @@ class Database:
         except HubError as error:
             return error
         except (SQLAlchemyError, sqlite3.Error, OSError) as error:
-            failed = store_error(error, self._path)
+            failed = self._failed(error)
             failed.__cause__ = error
-            self.failures += 1
             log.error("%s", failed.detail)
             return failed
         except Exception as error:  # noqa: BLE001 - a bug in `work` must reach its callers, not end the writer

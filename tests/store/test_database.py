@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 import threading
+from contextlib import closing
 
 import pytest
 from sqlalchemy import text
@@ -138,3 +140,23 @@ async def test_who_waits_for_a_writer_that_cannot_run_hears_of_it(store):
     store._database._write_thread.shutdown()
     with pytest.raises(StoreError):
         await asyncio.wait_for(store._database.write(insert("a")), 5)
+
+
+async def test_a_damaged_store_that_is_put_right_works_again(store):
+    await asyncio.gather(*(store._database.write(insert(f"n{i}")) for i in range(300)))
+    with closing(sqlite3.connect(store.path)) as other:
+        other.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    good = store.path.read_bytes()
+    with store.path.open("r+b") as file:
+        file.seek(4096)
+        file.write(b"\xff" * (len(good) - 4096))
+    for _ in range(3):
+        with pytest.raises(StoreError, match="damaged"):
+            await names(store)
+        with pytest.raises(StoreError, match="damaged"):
+            await store._database.write(insert("lost"))
+    with store.path.open("r+b") as file:
+        file.write(good)
+
+    await store._database.write(insert("a"))
+    assert await names(store) == {"a", *(f"n{i}" for i in range(300))}
