@@ -60,6 +60,10 @@ class FakeScheduler:
         self.logs: dict[str, str] = {}
         self.limits_error = None
         self.sees_all_users = True
+        self.hidden = False
+        """Listings are good, but lack every job."""
+        self.second_opinion = None
+        """What is said of any one job; None: the truth."""
         self.listings = 0
         self._ids = itertools.count(1)
 
@@ -106,7 +110,10 @@ class FakeScheduler:
         asked_at = self.clock.wall()
         if self.listing_error is not None:
             raise self.listing_error
-        return Listing(asked_at, 0.0, tuple(self.jobs.values()), self.sees_all_users)
+        return Listing(asked_at, 0.0, () if self.hidden else tuple(self.jobs.values()), self.sees_all_users)
+
+    async def lives(self, user, job_id):
+        return self.second_opinion if self.second_opinion is not None else job_id in self.jobs
 
     async def ending(self, user, job_id):
         return self.endings.get(job_id)

@@ -1,7 +1,8 @@
 """One listing for everybody: asks the scheduler, and tells every attempt what it showed.
 
 Adaptive: often while somebody waits, seldom when all is quiet, at once after a report, never sooner than five times
-what the quickest of the last three took (a slow scheduler is slow each time; one slow answer is a busy login node's). A listing that fails changes nothing but "scheduler last answered at".
+what the quickest of the last three took (a slow scheduler is slow each time; one slow answer is a busy login node's).
+A listing that fails changes nothing but "scheduler last answered at"; the next one waits as long as it took.
 """
 
 from __future__ import annotations
@@ -25,6 +26,8 @@ from minihub.tasks import wait_for_event
 log = logging.getLogger(__name__)
 
 _HIDDEN = "The scheduler hides users' jobs from the hub, so it could not follow your server. The people who run the hub can change that."
+_RECOVERY_S = 5.0
+"""After an outage, so long may a job still say what it could not say meanwhile, before its time is up."""
 _PORT_CONFIRMATIONS_S = (0.03, 0.1, 0.3, 0.8)
 """Pauses before the listings that follow a cancel or report: most changes show at once, and the page waits for them."""
 
@@ -61,6 +64,8 @@ class ListingLoop:
         self._recent_s: deque[float] = deque(maxlen=3)
         self._last_answer_at: float | None = None
         self._failing_since: float | None = None
+        self._judging_from: float | None = None
+        """Wall seconds from which deadlines count; None while nobody knows how the jobs are."""
         self._problem = ""
         self._waiting_total = 0
         self._unknown: tuple[tuple[str, str, str], ...] = ()
@@ -75,18 +80,14 @@ class ListingLoop:
             await self._pause()
 
     async def run_clocks(self) -> None:
-        """Let time pass for every attempt that waits for it; never returns.
-
-        The clocks stand still until the first good listing: a restarted hub must not give up a job that runs.
-        """
+        """Let time pass for every attempt that waits for it; never returns."""
         registry = self._supervisor.registry
         while True:
             registry.changed.clear()
             due = self._next_due()
             timeout_s = None if due is None else max(0.05, due - self._clock.wall())
             await wait_for_event(registry.changed, timeout_s)
-            if self._last_answer_at is not None or self._failing_since is not None:
-                await self.tick()
+            await self.tick()
 
     def _next_due(self) -> float | None:
         """When the next attempt needs its clock looked at: wall seconds, None if none does."""
@@ -95,18 +96,32 @@ class ListingLoop:
         for attempt in self._supervisor.registry.live():
             if attempt.state is State.STOPPING:
                 dues.append(now + 1)
-            elif attempt.state is State.STARTING and self._supervisor.registry.is_watched(attempt.user):
-                dues.append(min(attempt.deadline or now + 2, now + 2))
-            elif attempt.deadline is not None:
-                dues.append(attempt.deadline)
+                continue
+            if attempt.state is State.STARTING and self._supervisor.registry.is_watched(attempt.user):
+                dues.append(now + 2)
+            if attempt.deadline is not None:
+                dues.append(self._judged_at(attempt, attempt.deadline))
         return min(dues, default=None)
+
+    def _judged_at(self, attempt: Attempt, deadline: float) -> float:
+        """When it counts that the deadline has passed: wall seconds.
+
+        Nobody knows how a job is while the scheduler does not answer, nor before a new hub's first listing: it may run
+        by now, or have written its port into its comment.
+        """
+        if attempt.job_id is None and attempt.doubt_until is None:
+            return deadline  # sbatch is at work
+        if self._judging_from is None:
+            return max(deadline, self._clock.wall() + 1)
+        return max(deadline, self._judging_from)
 
     async def tick(self) -> None:
         """Let time pass for all live attempts now."""
         registry = self._supervisor.registry
         now = self._clock.wall()
         for attempt in registry.live():
-            if attempt.state is State.STOPPING or (attempt.deadline is not None and now >= attempt.deadline):
+            is_due = attempt.deadline is not None and now >= self._judged_at(attempt, attempt.deadline)
+            if attempt.state is State.STOPPING or is_due:
                 await self._supervisor.feed(attempt.user, attempt.id, life.Ticked())
             elif (
                 attempt.state is State.STARTING
@@ -119,10 +134,16 @@ class ListingLoop:
         """Wait until the next listing is due, or wanted."""
         wanted = self._supervisor.list_now
         least_s = self._settings.load_factor * min(self._recent_s, default=0.0)
+        failing = self._failing_since is not None
+        if failing:
+            # Commands that hang are ended before they are asked again; people wait for the first that does not.
+            least_s = min(self._took_s or 0.0, self._settings.quiet_s)
         if self._burst > 0:
             pause_s = _PORT_CONFIRMATIONS_S[len(_PORT_CONFIRMATIONS_S) - self._burst]
             self._burst -= 1
-        elif any(attempt.state is not State.READY for attempt in self._supervisor.registry.live()):
+        elif failing or any(
+            attempt.state is not State.READY for attempt in self._supervisor.registry.live()
+        ):
             pause_s = self._settings.waiting_s
         else:
             pause_s = self._settings.quiet_s
@@ -146,17 +167,25 @@ class ListingLoop:
             return False
         finally:
             self._took_s = self._clock.monotonic() - started
-            self._recent_s.append(self._took_s)
-        if self._failing_since is not None:
-            log.warning("the scheduler answers again after %.0f s", self._clock.wall() - self._failing_since)
-        self._last_answer_at = self._clock.wall()
-        self._failing_since = None
+        self._recent_s.append(self._took_s)
+        self._note_answer(self._clock.wall())
         self._problem = "" if listing.sees_all_users else _HIDDEN
         self._waiting_total = listing.waiting_total
         await self._apply(listing)
         return True
 
+    def _note_answer(self, now: float) -> None:
+        silent_s = now - self._failing_since if self._failing_since is not None else 0.0
+        if self._failing_since is not None:
+            log.warning("the scheduler answers again after %.0f s", silent_s)
+        if self._judging_from is None:
+            is_outage = self._last_answer_at is None or silent_s >= _RECOVERY_S
+            self._judging_from = now + _RECOVERY_S if is_outage else now
+        self._last_answer_at = now
+        self._failing_since = None
+
     def _note_failure(self, error: HubError) -> None:
+        self._judging_from = None
         if self._failing_since is None:
             self._failing_since = self._clock.wall()
             log.warning("the scheduler does not answer; running servers are left alone: %s", error)

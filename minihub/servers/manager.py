@@ -181,7 +181,7 @@ class Manager:
             return health.problem
         if self._clock.wall() - health.failing_since < _OUTAGE_GRACE_S:
             return ""
-        return f"The scheduler is not responding. {health.problem}".strip()
+        return f"The scheduler is not responding. {health.problem} Try again in a few minutes; if it lasts, tell the people who run this hub."
 
     async def _checked(self, user: str, raw: Mapping[str, Any] | None) -> ServerOptions:
         if raw is None:
