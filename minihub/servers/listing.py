@@ -17,7 +17,7 @@ from minihub.clock import Clock
 from minihub.errors import HubError
 from minihub.schedulers.base import Job, JobPhase, Listing
 from minihub.servers import lifecycle as life
-from minihub.servers.matching import find_job, index_jobs, parse_tag
+from minihub.servers.matching import find_job, index_jobs, is_foreign, parse_tag
 from minihub.servers.model import Attempt, State
 from minihub.servers.service import SchedulerHealth
 from minihub.servers.supervisor import AttemptStore, Supervisor
@@ -26,6 +26,8 @@ from minihub.tasks import wait_for_event
 log = logging.getLogger(__name__)
 
 _HIDDEN = "The scheduler hides users' jobs from the hub, so it could not follow your server. The people who run the hub can change that."
+_HIDDEN_CURE = "sacctmgr modify user SERVICE_USER set adminlevel=Operator"
+_PRESENT = (JobPhase.WAITING, JobPhase.RUNNING)
 _RECOVERY_S = 5.0
 """After an outage, so long may a job still say what it could not say meanwhile, before its time is up."""
 _PORT_CONFIRMATIONS_S = (0.03, 0.1, 0.3, 0.8)
@@ -67,8 +69,10 @@ class ListingLoop:
         self._judging_from: float | None = None
         """Wall seconds from which deadlines count; None while nobody knows how the jobs are."""
         self._problem = ""
+        self._detail = ""
         self._waiting_total = 0
         self._unknown: tuple[tuple[str, str, str], ...] = ()
+        self._foreign: tuple[tuple[str, str, str], ...] = ()
         self._burst = 0
 
     # ---- the loops --------------------------------------------------------------------------------------------------
@@ -170,6 +174,7 @@ class ListingLoop:
         self._recent_s.append(self._took_s)
         self._note_answer(self._clock.wall())
         self._problem = "" if listing.sees_all_users else _HIDDEN
+        self._detail = "" if listing.sees_all_users else _HIDDEN_CURE
         self._waiting_total = listing.waiting_total
         await self._apply(listing)
         return True
@@ -189,7 +194,7 @@ class ListingLoop:
         if self._failing_since is None:
             self._failing_since = self._clock.wall()
             log.warning("the scheduler does not answer; running servers are left alone: %s", error)
-        self._problem = error.user_message
+        self._problem, self._detail = error.user_message, error.detail
 
     async def _apply(self, listing: Listing) -> None:
         by_id, by_name = index_jobs(listing.jobs, self._hub_id)
@@ -201,6 +206,11 @@ class ListingLoop:
             )
         )
         await self._reap(by_name)
+        self._foreign = tuple(
+            (job.id, job.user, job.name)
+            for job in listing.jobs
+            if is_foreign(job.name, self._hub_id) and job.phase in _PRESENT
+        )
 
     async def _tell(self, attempt: Attempt, job: Job | None, listing: Listing) -> None:
         if job is not None:
@@ -229,7 +239,7 @@ class ListingLoop:
         for name, jobs in by_name.items():
             attempt_id = parse_tag(name, self._hub_id)
             for job in jobs:
-                if attempt_id is None or job.phase not in (JobPhase.WAITING, JobPhase.RUNNING):
+                if attempt_id is None or job.phase not in _PRESENT:
                     continue
                 newest = self._supervisor.registry.get(job.user)
                 if newest is not None and newest.id == attempt_id and newest.is_live:
@@ -275,7 +285,8 @@ class ListingLoop:
             last_answer_at=self._last_answer_at,
             failing_since=self._failing_since,
             problem=self._problem,
+            detail=self._detail,
             listing_took_s=self._took_s,
             waiting_total=self._waiting_total,
-            unknown_jobs=self._unknown,
+            unknown_jobs=self._unknown + self._foreign,
         )

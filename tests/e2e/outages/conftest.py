@@ -52,6 +52,8 @@ def hub(make_hub, moods, login_nodes) -> Iterator[Hub]:
             "listing_waiting_s": 0.2,
             "listing_quiet_s": 0.2,
             "limits_refresh_s": 3,
+            # One node, so that one user's Jupyter listens where another's might.
+            "extra_args": ["--nodelist=node1"],
         },
         ssh={
             "login_nodes": [node.node for node in login_nodes],
