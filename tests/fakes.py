@@ -62,8 +62,7 @@ class FakeScheduler:
         self.sees_all_users = True
         self.hidden = False
         """Listings are good, but lack every job."""
-        self.second_opinion = None
-        """What is said of any one job; None: the truth."""
+        self.tells_of_one_job = True
         self.listings = 0
         self._ids = itertools.count(1)
 
@@ -113,7 +112,7 @@ class FakeScheduler:
         return Listing(asked_at, 0.0, () if self.hidden else tuple(self.jobs.values()), self.sees_all_users)
 
     async def lives(self, user, job_id):
-        return self.second_opinion if self.second_opinion is not None else job_id in self.jobs
+        return job_id in self.jobs if self.tells_of_one_job else None
 
     async def ending(self, user, job_id):
         return self.endings.get(job_id)

@@ -28,6 +28,7 @@ from minihub.store.rows import AttemptRow
 log = logging.getLogger(__name__)
 
 _OUTAGE_GRACE_S = 10
+_SILENT_PATIENCE_S = 1.0
 _DOUBT_PAUSE_S = 10
 _PROGRESS_LOOK_S = 5.0
 
@@ -161,8 +162,13 @@ class Manager:
         """What `user` may choose."""
         await self._scheduler.warm(user)
         limits, problem = None, ""
+        is_silent = self._listing.health().failing_since is not None
         try:
-            limits = await self._scheduler.limits(user)
+            # What was read before comes at once; a silent scheduler is not waited for.
+            async with asyncio.timeout(_SILENT_PATIENCE_S if is_silent else None):
+                limits = await self._scheduler.limits(user)
+        except TimeoutError:
+            problem = self._listing.health().problem
         except HubError as error:
             log.warning("%s: no limits for the form: %s", user, error)
             problem = error.user_message
@@ -171,7 +177,7 @@ class Manager:
             self._settings.options,
             await self.last_options(user),
             prefill or {},
-            problem or self._outage(),
+            self._outage() or problem,
         )
 
     def _outage(self) -> str:
