@@ -145,9 +145,7 @@ class ListingLoop:
         if self._burst > 0:
             pause_s = _PORT_CONFIRMATIONS_S[len(_PORT_CONFIRMATIONS_S) - self._burst]
             self._burst -= 1
-        elif failing or any(
-            attempt.state is not State.READY for attempt in self._supervisor.registry.live()
-        ):
+        elif failing or any(attempt.state is not State.READY for attempt in self._supervisor.registry.live()):
             pause_s = self._settings.waiting_s
         else:
             pause_s = self._settings.quiet_s

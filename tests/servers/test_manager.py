@@ -314,9 +314,10 @@ async def test_a_job_that_listings_lack_but_that_lives_is_left_alone(hub):
     assert hub.state() is State.READY
 
     hub.scheduler.tells_of_one_job = True
+    hub.scheduler.endings[attempt.job_id] = JobEnding("TIMEOUT")
     await hub.listing.look()
     await until(lambda: hub.state() is State.FAILED)
-    assert hub.manager.get("ada").failure.kind is FailureKind.VANISHED
+    assert hub.manager.get("ada").failure.kind is FailureKind.TIME_LIMIT
 
 
 async def settled():
@@ -338,7 +339,9 @@ async def test_time_is_not_up_while_nobody_knows_how_the_job_is(hub, began):
     await hub.listing.tick()
     assert hub.state().name == began.upper()
 
-    hub.scheduler.change(attempt.job_id, JobPhase.RUNNING, "RUNNING", node="n1", comment=f"{attempt.tag} 4321")
+    hub.scheduler.change(
+        attempt.job_id, JobPhase.RUNNING, "RUNNING", node="n1", comment=f"{attempt.tag} 4321"
+    )
     hub.scheduler.listing_error = None
     await hub.listing.look()
     await hub.listing.tick()
@@ -537,6 +540,7 @@ async def test_an_older_store_restored_cancels_nothing():
     old = Hub()
     first = await old.ready()
     backup = dict(old.store.rows)
+    old.scheduler.endings[first.job_id] = JobEnding("TIMEOUT")
     old.scheduler.jobs.pop(first.job_id)
     await old.listing.look()
     await old.listing.look()

@@ -103,9 +103,7 @@ def undisturbed() -> Undisturbed:
 
         async def ask() -> None:
             while True:
-                status, _ = await someone.get(
-                    f"/user/{someone.name}/api/status", headers={"Accept": "*/*"}
-                )
+                status, _ = await someone.get(f"/user/{someone.name}/api/status", headers={"Accept": "*/*"})
                 answers.append(status)
                 await asyncio.sleep(0.1)
 

@@ -89,6 +89,15 @@ class LoginNode:
             self._process = None
 
     @contextlib.contextmanager
+    def down(self) -> Iterator[None]:
+        """Not there for a while."""
+        self.stop()
+        try:
+            yield
+        finally:
+            self.start()
+
+    @contextlib.contextmanager
     def rebooted_as(self, *options: str) -> Iterator[None]:
         """Another configuration for a while."""
         self.stop()

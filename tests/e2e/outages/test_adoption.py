@@ -82,7 +82,9 @@ async def test_a_comment_that_points_at_anothers_server(hub, alice, carol, clust
 def jupyters_port(cluster, user: str, node: str) -> str:
     """Where a user's Jupyter listens."""
     uid = f"uid:{pwd.getpwnam(user).pw_uid} "
-    sockets = [line.split() for line in cluster.output(["ss", "-Hltne"], host=node).splitlines() if uid in line]
+    sockets = [
+        line.split() for line in cluster.output(["ss", "-Hltne"], host=node).splitlines() if uid in line
+    ]
     [port] = {words[3].rpartition(":")[2] for words in sockets if not words[3].startswith("127.")}
     return port
 

@@ -99,7 +99,7 @@ async def test_squeue_that_lies(hub, alice, moods, undisturbed, page_says, is_ov
     async with undisturbed(alice):
         for mood in ("hang", "nonsense", "silence", "half"):
             with moods.being(squeue=mood):
-                await moods.wait_asked("squeue", 3)
+                await moods.wait_asked("squeue", 2)
                 await page_says(alice, "/hub/home", 'id="outage"', "Slurm has not answered since")
         with moods.being(squeue="heading"):
             # Nothing is wrong with that listing, except that it is not true.
