@@ -19,6 +19,7 @@ from minihub.errors import (
     UpstreamUnsafe,
 )
 from minihub.schedulers.base import JobEnding, JobPhase
+from minihub.servers import manager as manager_module
 from minihub.servers.lifecycle import Clocks
 from minihub.servers.listing import ListingLoop, ListingSettings
 from minihub.servers.manager import Manager, Prepared
@@ -298,8 +299,24 @@ async def test_an_outage_changes_nothing_and_refuses_new_starts(hub):
     assert "slurmctld does not answer." in form.problem
 
 
+async def test_a_form_does_not_wait_for_a_scheduler_known_to_be_silent(hub, monkeypatch):
+    """A hub that was started in the outage has read no limits yet."""
+
+    async def hang(_user):
+        await asyncio.sleep(3600)
+
+    monkeypatch.setattr(hub.scheduler, "limits", hang)
+    monkeypatch.setattr(manager_module, "_SILENT_PATIENCE_S", 0.01)
+    hub.scheduler.listing_error = OUTAGE
+    await hub.listing.look()
+    async with asyncio.timeout(5):
+        assert "slurmctld does not answer." in (await hub.manager.form("ada")).problem
+
+
 async def test_a_job_that_listings_lack_but_that_lives_is_left_alone(hub):
     attempt = await hub.ready()
+    # So that it would be told at once, were it told.
+    hub.scheduler.endings[attempt.job_id] = JobEnding("TIMEOUT")
     hub.scheduler.hidden = True
     for _ in range(5):
         await hub.listing.look()
@@ -314,7 +331,6 @@ async def test_a_job_that_listings_lack_but_that_lives_is_left_alone(hub):
     assert hub.state() is State.READY
 
     hub.scheduler.tells_of_one_job = True
-    hub.scheduler.endings[attempt.job_id] = JobEnding("TIMEOUT")
     await hub.listing.look()
     await until(lambda: hub.state() is State.FAILED)
     assert hub.manager.get("ada").failure.kind is FailureKind.TIME_LIMIT
