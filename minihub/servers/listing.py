@@ -14,7 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from minihub.clock import Clock
-from minihub.errors import HubError
+from minihub.errors import HubError, StoreError
 from minihub.schedulers.base import Job, JobPhase, Listing
 from minihub.servers import lifecycle as life
 from minihub.servers.matching import find_job, index_jobs, is_foreign, parse_tag
@@ -110,8 +110,8 @@ class ListingLoop:
     def _judged_at(self, attempt: Attempt, deadline: float) -> float:
         """When it counts that the deadline has passed: wall seconds.
 
-        Nobody knows how a job is while the scheduler does not answer, nor before a new hub's first listing: it may run
-        by now, or have written its port into its comment.
+        Nobody knows how a job is while the scheduler does not answer or hides it, nor before a new hub's first listing:
+        it may run by now, or have written its port into its comment.
         """
         if attempt.job_id is None and attempt.doubt_until is None:
             return deadline  # sbatch is at work
@@ -170,18 +170,20 @@ class ListingLoop:
         finally:
             self._took_s = self._clock.monotonic() - started
         self._recent_s.append(self._took_s)
-        self._note_answer(self._clock.wall())
+        self._note_answer(self._clock.wall(), is_whole=listing.sees_all_users)
         self._problem = "" if listing.sees_all_users else _HIDDEN
         self._detail = "" if listing.sees_all_users else _HIDDEN_CURE
         self._waiting_total = listing.waiting_total
         await self._apply(listing)
         return True
 
-    def _note_answer(self, now: float) -> None:
+    def _note_answer(self, now: float, *, is_whole: bool) -> None:
         silent_s = now - self._failing_since if self._failing_since is not None else 0.0
         if self._failing_since is not None:
             log.warning("the scheduler answers again after %.0f s", silent_s)
-        if self._judging_from is None:
+        if not is_whole:
+            self._judging_from = None
+        elif self._judging_from is None:
             is_outage = self._last_answer_at is None or silent_s >= _RECOVERY_S
             self._judging_from = now + _RECOVERY_S if is_outage else now
         self._last_answer_at = now
@@ -257,9 +259,13 @@ class ListingLoop:
                 )
 
     async def _owner_of_retired(self, attempt_id: str) -> str | None:
-        """Whose attempt this was, if the records hold it as ended."""
+        """Whose attempt this was, if the records hold it as ended; None also while they cannot be read."""
         if attempt_id not in self._retired:
-            row = await self._store.get(attempt_id)
+            try:
+                row = await self._store.get(attempt_id)
+            except StoreError as error:
+                log.warning("attempt %s cannot be looked up: %s", attempt_id, error)
+                return None
             if row is not None and row.live:
                 return None
             if len(self._retired) > 10_000:

@@ -30,6 +30,7 @@ from minihub.transports.framing import (
     build_timed,
     build_words,
     is_overdue,
+    program_of,
     split_wrapper,
 )
 from minihub.transports.link import SHUTTING_DOWN, Link
@@ -119,7 +120,7 @@ class SshTransport:
             ended = Ended(ended.exit_status, ended.stdout, stderr)
         if is_overdue(ended.exit_status, elapsed_s, timeout_s):
             raise CommandTimedOut(
-                f"{argv[0]} on the cluster's login node did not finish within {timeout_s:g} s.",
+                f"{program_of(argv)} on the cluster's login node did not finish within {timeout_s:g} s.",
                 f"ended by timeout(1) after {elapsed_s:.1f} s: {ended.stderr.strip()[-300:]}",
             )
         return CommandResult(ended.exit_status, ended.stdout, ended.stderr, elapsed_s)

@@ -400,9 +400,7 @@ async def test_one_command_at_a_time_on_each_connection(facts, tmp_path):
     """A site may allow far fewer than the hub's own limit of 8."""
     async with (
         own_sshd(facts, tmp_path, more="MaxSessions 1") as node,
-        transport_to(
-            facts, "certificate", node=node.node, known_hosts=str(node.known_hosts)
-        ) as transport,
+        transport_to(facts, "certificate", node=node.node, known_hosts=str(node.known_hosts)) as transport,
     ):
         await transport.run(["true"], user="carol", timeout_s=5)
         hello = ["sh", "-c", "sleep 0.5; echo $1", "sh"]

@@ -365,6 +365,24 @@ async def test_time_is_not_up_while_nobody_knows_how_the_job_is(hub, began):
     assert hub.scheduler.cancelled == []
 
 
+async def test_time_is_not_up_while_jobs_are_hidden(hub):
+    await hub.queued()
+    await hub.listing.look()
+    hub.scheduler.hidden, hub.scheduler.sees_all_users = True, False
+    hub.clock.advance(400)
+    for _ in range(3):
+        await hub.listing.look()
+        await hub.listing.tick()
+        hub.clock.advance(10)
+    assert hub.state() is State.QUEUED
+
+    hub.scheduler.hidden, hub.scheduler.sees_all_users = False, True
+    hub.scheduler.run_all()
+    await hub.listing.look()
+    await hub.listing.tick()
+    assert hub.state() is State.STARTING
+
+
 async def test_time_is_up_soon_after_an_outage(hub):
     await hub.queued()
     await hub.listing.look()
@@ -541,6 +559,27 @@ async def test_an_unknown_tag_is_never_cancelled(hub):
     assert [job for job, _, _ in hub.manager.health().unknown_jobs] == ["1"]
 
 
+async def test_a_tag_is_left_alone_while_the_records_cannot_be_read(hub, monkeypatch):
+    attempt = await hub.ready()
+    await hub.manager.stop("ada", StopCause.USER, by="ada")
+    await until(lambda: hub.scheduler.cancelled)
+    hub.clock.advance(0.1)
+    await hub.listing.look()
+    await hub.listing.look()
+    assert hub.state() is State.STOPPED
+    late = hub.scheduler.add_job("ada", attempt.tag)
+
+    async def broken(_attempt_id):
+        raise StoreError(None, "disk I/O error")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(hub.store, "get", broken)
+        assert await hub.listing.look()
+        assert ("ada", late) not in hub.scheduler.cancelled
+    await hub.listing.look()
+    assert ("ada", late) in hub.scheduler.cancelled
+
+
 async def test_jobs_of_another_hub_are_shown_and_left_alone(hub):
     """Or of this one, before its state was emptied and it got another id."""
     foreign = hub.scheduler.add_job("ada", "minihub-0123abcd-aaaaaaaaaaaa", JobPhase.RUNNING, "RUNNING")
@@ -574,6 +613,27 @@ async def test_an_older_store_restored_cancels_nothing():
     await until(lambda: new.state() is State.FAILED)
     assert new.scheduler.cancelled == []
     assert new.manager.health().unknown_jobs == ((second.job_id, "ada", second.tag),)
+    await new.supervisor.close()
+
+
+async def test_a_store_restored_from_the_time_of_waiting_cancels_nothing():
+    """The job has been running for an hour, and told its port to the hub whose records these were."""
+    old = Hub()
+    waiting = await old.queued()
+    await old.supervisor.close()
+    old.clock.advance(3600)
+    started = old.clock.wall() - 3500
+    old.scheduler.change(
+        waiting.job_id, JobPhase.RUNNING, "RUNNING", node="n1", started_at=started, ends_at=started + 7200
+    )
+
+    new = Hub(old.store, old.scheduler, old.clock)
+    await new.manager.adopt_all()
+    for _ in range(3):
+        await new.listing.look()
+        await new.listing.tick()
+        new.clock.advance(200)
+    assert (new.state(), new.scheduler.cancelled) == (State.STARTING, [])
     await new.supervisor.close()
 
 
