@@ -309,7 +309,10 @@ class SlurmSettings(Section):
 class SshSettings(Section):
     """How the hub reaches login nodes."""
 
-    login_nodes: tuple[str, ...] = Field((), description="Hosts (host or host:port), tried in order.")
+    login_nodes: tuple[str, ...] = Field(
+        (),
+        description="Hosts (host or host:port), all set up alike. The first that serves is used; the next ones when it does not.",
+    )
     known_hosts: str = Field(
         "",
         description="known_hosts file. Empty: known_hosts in the state directory, then the user's, then /etc/ssh's.",

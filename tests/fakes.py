@@ -60,6 +60,9 @@ class FakeScheduler:
         self.logs: dict[str, str] = {}
         self.limits_error = None
         self.sees_all_users = True
+        self.hidden = False
+        """Listings are good, but lack every job."""
+        self.tells_of_one_job = True
         self.listings = 0
         self._ids = itertools.count(1)
 
@@ -106,7 +109,10 @@ class FakeScheduler:
         asked_at = self.clock.wall()
         if self.listing_error is not None:
             raise self.listing_error
-        return Listing(asked_at, 0.0, tuple(self.jobs.values()), self.sees_all_users)
+        return Listing(asked_at, 0.0, () if self.hidden else tuple(self.jobs.values()), self.sees_all_users)
+
+    async def lives(self, user, job_id):
+        return job_id in self.jobs if self.tells_of_one_job else None
 
     async def ending(self, user, job_id):
         return self.endings.get(job_id)

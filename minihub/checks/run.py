@@ -143,6 +143,8 @@ def choose_hops(bench: Bench) -> Sequence[Hop]:
         Hop("listing", partial(slurm.listing, bench), ("Slurm answers",), cure=_CURE_SILENT),
         Hop("accounts", partial(slurm.accounts, bench), ("Slurm answers", "test user"), cure=_CURE_SILENT),
     ]
+    if uses_ssh(bench.settings) and len(bench.settings.ssh.login_nodes) > 1:
+        asked.append(_each_node(bench))
     first = Hop("test job", onward.job, ("acting as the test user", "listing", "accounts"), cure=_CURE_SUBMIT)
     return [*here, *to_slurm, user, acting, *asked, *_onward_hops(onward, first)]
 
@@ -161,6 +163,14 @@ def _acting(bench: Bench) -> Callable[[], Awaitable[Found]]:
     from minihub.checks import ssh  # noqa: PLC0415
 
     return partial(ssh.acting_as_user, bench)
+
+
+def _each_node(bench: Bench) -> Hop:
+    from minihub.checks import ssh  # noqa: PLC0415
+
+    return Hop(
+        "each login node", partial(ssh.every_node, bench), ("acting as the test user", "Slurm answers")
+    )
 
 
 def _onward_hops(onward: Onward, first: Hop) -> list[Hop]:

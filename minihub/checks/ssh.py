@@ -6,7 +6,9 @@ import asyncio
 
 from minihub.checks.bench import Bench
 from minihub.checks.model import CheckFailed, Found
-from minihub.errors import ConnectFailed, HostKeyMismatch, TransportError
+from minihub.errors import ConnectFailed, HostKeyMismatch, HubError, TransportError
+from minihub.schedulers.slurm import commands, parsers
+from minihub.schedulers.slurm.runner import CommandRunner
 from minihub.transports.dialing import Dialer, LoginNode, parse_login_node
 from minihub.transports.ssh import SshTransport
 
@@ -87,12 +89,10 @@ async def service_login(bench: Bench) -> Found:
 
 
 async def acting_as_user(bench: Bench) -> Found:
-    """The hub can run a command as the test user; one that every identity allows: the end of a job's log."""
+    """The hub can run a command as the test user."""
     assert bench.transport is not None
-    path = bench.settings.slurm.log_path.format(home=bench.home, user=bench.user).replace("%j", "0")
-    argv = ("tail", "-c", "1", "--", path)
     try:
-        done = await bench.transport.run(argv, user=bench.user, timeout_s=LOGIN_TIMEOUT_S)
+        done = await bench.transport.run(_tail(bench), user=bench.user, timeout_s=LOGIN_TIMEOUT_S)
     except TransportError as error:
         raise CheckFailed(
             f"{error.user_message} {error.detail}", _cure_login(bench, service=False)
@@ -104,6 +104,53 @@ async def acting_as_user(bench: Bench) -> Found:
         )
     how = bench.transport.identity if isinstance(bench.transport, SshTransport) else "local"
     return Found(f"by {how}, a command runs as {bench.user} (in {done.elapsed_s:.2f} s)")
+
+
+async def every_node(bench: Bench) -> Found:
+    """Each login node that is up could serve alone, as it must when the others are down."""
+    serving: list[str] = []
+    for node in _nodes(bench):
+        if await _connect(node, bench.settings.ssh.connect_timeout_s):
+            continue  # the hop "login nodes" has told
+        transport = _transport_to(node, bench)
+        try:
+            await _serve(transport, bench)
+        except HubError as error:
+            raise CheckFailed(
+                f"{node}: {error.user_message} {error.detail}",
+                "It must be set up as the other login nodes are: the hub goes there when they are down.\n"
+                f"Until then, take it out of ssh.login_nodes. {_cure_login(bench, service=False)}",
+            ) from error
+        finally:
+            await transport.close()
+        serving.append(str(node))
+    return Found(f"Slurm answers, and a command runs as {bench.user}, on {', '.join(serving)}")
+
+
+def _transport_to(node: LoginNode, bench: Bench) -> SshTransport:
+    """The hub's transport, with this login node alone."""
+    only = bench.settings.ssh.model_copy(update={"login_nodes": (str(node),)})
+    return SshTransport(
+        bench.settings.model_copy(update={"ssh": only}),
+        bench.clock,
+        bench.ground.hub_user,
+        bench.ground.state_dir,
+        via_ssh=bench.settings.servers.via == "ssh",
+        runtime_dir=bench.ground.runtime_dir,
+    )
+
+
+async def _serve(transport: SshTransport, bench: Bench) -> None:
+    """Return if it does; raises what the transport or the scheduler's parsers raise."""
+    runner = CommandRunner(transport, bench.settings.slurm.command_timeout_s)
+    parsers.parse_config(await runner.ask(commands.build_show_config()))
+    await transport.run(_tail(bench), user=bench.user, timeout_s=LOGIN_TIMEOUT_S)
+
+
+def _tail(bench: Bench) -> tuple[str, ...]:
+    """The end of a log that need not be there: a command that every identity may run as the test user."""
+    path = bench.settings.slurm.log_path.format(home=bench.home, user=bench.user).replace("%j", "0")
+    return ("tail", "-c", "1", "--", path)
 
 
 def _cure_login(bench: Bench, *, service: bool) -> str:

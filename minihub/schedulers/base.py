@@ -228,6 +228,13 @@ class Scheduler(Protocol):
         """How a job ended, None if nobody knows (any more, or not yet). Never raises SchedulerUnavailable."""
         ...
 
+    async def lives(self, user: str, job_id: str) -> bool | None:
+        """Whether the scheduler, asked about this one job, shows it alive; None if nobody could be asked.
+
+        The second opinion before a job that listings lack is called gone.
+        """
+        ...
+
     async def log_tail(self, user: str, path: str, *, max_bytes: int = 16384) -> str:
         """The end of a job's log, read as the user; "" if there is none or it cannot be read."""
         ...

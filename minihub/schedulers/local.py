@@ -144,6 +144,14 @@ class LocalScheduler:
         jobs = tuple(self._describe(job) for job in known)
         return Listing(asked_at=asked_at, took_s=self._clock.monotonic() - began, jobs=jobs)
 
+    async def lives(self, user: str, job_id: str) -> bool | None:
+        """Whether its process lives."""
+        try:
+            known = await self._jobs()
+        except SchedulerUnavailable:
+            return None
+        return any(job.job_id == job_id and job.user == user and job.alive for job in known)
+
     async def ending(self, user: str, job_id: str) -> JobEnding | None:
         """How a job ended, from its record."""
         try:

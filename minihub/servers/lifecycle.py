@@ -314,9 +314,21 @@ def _seen_waiting(seen: Attempt, job: Job, now: float, clocks: Clocks) -> Step:
 def _seen_running(seen: Attempt, job: Job, now: float, clocks: Clocks) -> Step:
     running = seen.with_(node=job.node, started_at=job.started_at, ends_at=job.ends_at)
     if seen.state is State.QUEUED:
-        started = _to(running.with_(deadline=now + clocks.start_timeout_s), State.STARTING, now)
+        started = _to(running.with_(deadline=_start_deadline(job, now, clocks)), State.STARTING, now)
         return started, (Prove(),) if started.port is not None else ()
     return running, ()
+
+
+def _start_deadline(job: Job, now: float, clocks: Clocks) -> float:
+    """When Jupyter must have answered.
+
+    A job that was running long before anybody looked may have reported to an earlier life of these records: a restored
+    store knows no port of it, and that is no reason to cancel it.
+    """
+    in_time = now + clocks.start_timeout_s
+    if job.started_at is None or job.ends_at is None or now - job.started_at < clocks.start_timeout_s:
+        return in_time
+    return max(in_time, job.ends_at)
 
 
 def _job_missing(attempt: Attempt, asked_at: float, now: float) -> Step:

@@ -1,7 +1,8 @@
 """One listing for everybody: asks the scheduler, and tells every attempt what it showed.
 
 Adaptive: often while somebody waits, seldom when all is quiet, at once after a report, never sooner than five times
-what the quickest of the last three took (a slow scheduler is slow each time; one slow answer is a busy login node's). A listing that fails changes nothing but "scheduler last answered at".
+what the quickest of the last three took (a slow scheduler is slow each time; one slow answer is a busy login node's).
+A listing that fails changes nothing but "scheduler last answered at"; the next one waits as long as it took.
 """
 
 from __future__ import annotations
@@ -13,10 +14,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from minihub.clock import Clock
-from minihub.errors import HubError, SchedulerUnavailable
+from minihub.errors import HubError, SchedulerUnavailable, StoreError
 from minihub.schedulers.base import Job, JobPhase, Listing
 from minihub.servers import lifecycle as life
-from minihub.servers.matching import find_job, index_jobs, parse_tag
+from minihub.servers.matching import find_job, index_jobs, is_foreign, parse_tag
 from minihub.servers.model import Attempt, State
 from minihub.servers.service import SchedulerHealth
 from minihub.servers.supervisor import AttemptStore, Supervisor
@@ -28,6 +29,10 @@ _HIDDEN = "The scheduler hides users' jobs from the hub, so it could not follow 
 _UNREADABLE = "The scheduler's answer could not be read."
 _BROKEN_PAUSE_S = 10.0
 """So long the clock of an attempt is left alone after it failed."""
+_HIDDEN_CURE = "sacctmgr modify user SERVICE_USER set adminlevel=Operator"
+_PRESENT = (JobPhase.WAITING, JobPhase.RUNNING)
+_RECOVERY_S = 5.0
+"""After an outage, so long may a job still say what it could not say meanwhile, before its time is up."""
 _PORT_CONFIRMATIONS_S = (0.03, 0.1, 0.3, 0.8)
 """Pauses before the listings that follow a cancel or report: most changes show at once, and the page waits for them."""
 
@@ -64,9 +69,13 @@ class ListingLoop:
         self._recent_s: deque[float] = deque(maxlen=3)
         self._last_answer_at: float | None = None
         self._failing_since: float | None = None
+        self._judging_from: float | None = None
+        """Wall seconds from which deadlines count; None while nobody knows how the jobs are."""
         self._problem = ""
+        self._detail = ""
         self._waiting_total = 0
         self._unknown: tuple[tuple[str, str, str], ...] = ()
+        self._foreign: tuple[tuple[str, str, str], ...] = ()
         self._burst = 0
         self._ending = False
         self._broken: dict[str, float] = {}
@@ -80,18 +89,14 @@ class ListingLoop:
             await self._pause()
 
     async def run_clocks(self) -> None:
-        """Let time pass for every attempt that waits for it; never returns.
-
-        The clocks stand still until the first good listing: a restarted hub must not give up a job that runs.
-        """
+        """Let time pass for every attempt that waits for it; never returns."""
         registry = self._supervisor.registry
         while True:
             registry.changed.clear()
             due = self._next_due()
             timeout_s = None if due is None else max(0.05, due - self._clock.wall())
             await wait_for_event(registry.changed, timeout_s)
-            if self._last_answer_at is not None or self._failing_since is not None:
-                await self.tick()
+            await self.tick()
 
     def _next_due(self) -> float | None:
         """When the next attempt needs its clock looked at: wall seconds, None if none does."""
@@ -101,11 +106,24 @@ class ListingLoop:
         for attempt in ticking:
             if attempt.state is State.STOPPING:
                 dues.append(now + 1)
-            elif attempt.state is State.STARTING and self._supervisor.registry.is_watched(attempt.user):
-                dues.append(min(attempt.deadline or now + 2, now + 2))
-            elif attempt.deadline is not None:
-                dues.append(attempt.deadline)
+                continue
+            if attempt.state is State.STARTING and self._supervisor.registry.is_watched(attempt.user):
+                dues.append(now + 2)
+            if attempt.deadline is not None:
+                dues.append(self._judged_at(attempt, attempt.deadline))
         return min(dues, default=None)
+
+    def _judged_at(self, attempt: Attempt, deadline: float) -> float:
+        """When it counts that the deadline has passed: wall seconds.
+
+        Nobody knows how a job is while the scheduler does not answer or hides it, nor before a new hub's first listing:
+        it may run by now, or have written its port into its comment.
+        """
+        if attempt.job_id is None and attempt.doubt_until is None:
+            return deadline  # sbatch is at work
+        if self._judging_from is None:
+            return max(deadline, self._clock.wall() + 1)
+        return max(deadline, self._judging_from)
 
     async def tick(self) -> None:
         """Let time pass for all live attempts now."""
@@ -124,7 +142,8 @@ class ListingLoop:
         return [attempt for attempt in self._supervisor.registry.live() if attempt.user not in self._broken]
 
     async def _tick(self, attempt: Attempt, now: float) -> None:
-        if attempt.state is State.STOPPING or (attempt.deadline is not None and now >= attempt.deadline):
+        is_due = attempt.deadline is not None and now >= self._judged_at(attempt, attempt.deadline)
+        if attempt.state is State.STOPPING or is_due:
             await self._supervisor.feed(attempt.user, attempt.id, life.Ticked())
         elif (
             attempt.state is State.STARTING
@@ -137,11 +156,17 @@ class ListingLoop:
         """Wait until the next listing is due, or wanted."""
         wanted = self._supervisor.list_now
         least_s = self._settings.load_factor * min(self._recent_s, default=0.0)
+        failing = self._failing_since is not None
+        if failing:
+            # Commands that hang are ended before they are asked again; people wait for the first that does not.
+            least_s = min(self._took_s or 0.0, self._settings.quiet_s)
         if self._burst > 0:
             pause_s = _PORT_CONFIRMATIONS_S[len(_PORT_CONFIRMATIONS_S) - self._burst]
             self._burst -= 1
-        elif self._ending or any(
-            attempt.state is not State.READY for attempt in self._supervisor.registry.live()
+        elif (
+            failing
+            or self._ending
+            or any(attempt.state is not State.READY for attempt in self._supervisor.registry.live())
         ):
             pause_s = self._settings.waiting_s
         else:
@@ -173,21 +198,32 @@ class ListingLoop:
             return False
         finally:
             self._took_s = self._clock.monotonic() - started
-            self._recent_s.append(self._took_s)
-        if self._failing_since is not None:
-            log.warning("the scheduler answers again after %.0f s", self._clock.wall() - self._failing_since)
-        self._last_answer_at = self._clock.wall()
-        self._failing_since = None
+        self._recent_s.append(self._took_s)
+        self._note_answer(self._clock.wall(), is_whole=listing.sees_all_users)
         self._problem = "" if listing.sees_all_users else _HIDDEN
+        self._detail = "" if listing.sees_all_users else _HIDDEN_CURE
         self._waiting_total = listing.waiting_total
         await self._apply(listing)
         return True
 
+    def _note_answer(self, now: float, *, is_whole: bool) -> None:
+        silent_s = now - self._failing_since if self._failing_since is not None else 0.0
+        if self._failing_since is not None:
+            log.warning("the scheduler answers again after %.0f s", silent_s)
+        if not is_whole:
+            self._judging_from = None
+        elif self._judging_from is None:
+            is_outage = self._last_answer_at is None or silent_s >= _RECOVERY_S
+            self._judging_from = now + _RECOVERY_S if is_outage else now
+        self._last_answer_at = now
+        self._failing_since = None
+
     def _note_failure(self, error: HubError) -> None:
+        self._judging_from = None
         if self._failing_since is None:
             self._failing_since = self._clock.wall()
             log.warning("the scheduler does not answer; running servers are left alone: %s", error)
-        self._problem = error.user_message
+        self._problem, self._detail = error.user_message, error.detail
 
     async def _apply(self, listing: Listing) -> None:
         by_id, by_name = index_jobs(listing.jobs, self._hub_id)
@@ -203,6 +239,11 @@ class ListingLoop:
             if error is not None:
                 self._pass_over(attempt, "listing", error)
         await self._reap(by_name)
+        self._foreign = tuple(
+            (job.id, job.user, job.name)
+            for job in listing.jobs
+            if is_foreign(job.name, self._hub_id) and job.phase in _PRESENT
+        )
 
     def _pass_over(self, attempt: Attempt, what: str, error: BaseException) -> None:
         """One server's trouble, a bug of ours that it meets, is not the others'."""
@@ -239,7 +280,7 @@ class ListingLoop:
         for name, jobs in by_name.items():
             attempt_id = parse_tag(name, self._hub_id)
             for job in jobs:
-                if attempt_id is None or job.phase not in (JobPhase.WAITING, JobPhase.RUNNING):
+                if attempt_id is None or job.phase not in _PRESENT:
                     continue
                 newest = self._supervisor.registry.get(job.user)
                 if newest is not None and newest.id == attempt_id and newest.is_live:
@@ -259,9 +300,13 @@ class ListingLoop:
                 )
 
     async def _owner_of_retired(self, attempt_id: str) -> str | None:
-        """Whose attempt this was, if the records hold it as ended."""
+        """Whose attempt this was, if the records hold it as ended; None also while they cannot be read."""
         if attempt_id not in self._retired:
-            row = await self._store.get(attempt_id)
+            try:
+                row = await self._store.get(attempt_id)
+            except StoreError as error:
+                log.warning("attempt %s cannot be looked up: %s", attempt_id, error)
+                return None
             if row is not None and row.live:
                 return None
             if len(self._retired) > 10_000:
@@ -285,7 +330,8 @@ class ListingLoop:
             last_answer_at=self._last_answer_at,
             failing_since=self._failing_since,
             problem=self._problem,
+            detail=self._detail,
             listing_took_s=self._took_s,
             waiting_total=self._waiting_total,
-            unknown_jobs=self._unknown,
+            unknown_jobs=self._unknown + self._foreign,
         )

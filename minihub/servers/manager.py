@@ -29,6 +29,7 @@ from minihub.store.rows import AttemptRow
 log = logging.getLogger(__name__)
 
 _OUTAGE_GRACE_S = 10
+_SILENT_PATIENCE_S = 1.0
 _DOUBT_PAUSE_S = 10
 _PROGRESS_LOOK_S = 5.0
 
@@ -176,9 +177,14 @@ class Manager:
         """What `user` may choose."""
         await self._scheduler.warm(user)
         limits, last, problem = None, None, ""
+        is_silent = self._listing.health().failing_since is not None
         try:
             last = await self.last_options(user)
-            limits = await self._scheduler.limits(user)
+            # What was read before comes at once; a silent scheduler is not waited for.
+            async with asyncio.timeout(_SILENT_PATIENCE_S if is_silent else None):
+                limits = await self._scheduler.limits(user)
+        except TimeoutError:
+            problem = self._listing.health().problem
         except HubError as error:
             log.warning("%s: the form lacks something: %s", user, error)
             problem = error.user_message
@@ -187,7 +193,7 @@ class Manager:
             self._settings.options,
             last,
             prefill or {},
-            problem or self._outage(),
+            self._outage() or problem,
         )
 
     def _outage(self) -> str:
@@ -197,7 +203,7 @@ class Manager:
             return health.problem
         if self._clock.wall() - health.failing_since < _OUTAGE_GRACE_S:
             return ""
-        return f"The scheduler is not responding. {health.problem}".strip()
+        return f"The scheduler is not responding. {health.problem} Try again in a few minutes; if it lasts, tell the people who run this hub."
 
     async def _checked(self, user: str, raw: Mapping[str, Any] | None) -> ServerOptions:
         if raw is None:

@@ -14,6 +14,7 @@ from minihub.schedulers.base import Job
 from minihub.servers.model import Attempt
 
 _ATTEMPT_ID = re.compile(r"[0-9a-f]{12}")
+_ANY_TAG = re.compile(r"minihub-[0-9a-f]{8}-[0-9a-f]{12}")
 
 
 def build_tag(hub_id: str, attempt_id: str) -> str:
@@ -26,6 +27,12 @@ def parse_tag(name: str, hub_id: str) -> str | None:
     prefix = build_tag(hub_id, "")
     rest = name.removeprefix(prefix)
     return rest if name.startswith(prefix) and _ATTEMPT_ID.fullmatch(rest) else None
+
+
+def is_foreign(name: str, hub_id: str) -> bool:
+    """Whether a job's name is the tag of another hub, or of this one before its state was emptied."""
+    # Most jobs' names are neither: this runs for every job of the cluster.
+    return name.startswith("minihub-") and bool(_ANY_TAG.fullmatch(name)) and parse_tag(name, hub_id) is None
 
 
 def is_job_of(job: Job, attempt: Attempt) -> bool:

@@ -35,10 +35,13 @@ class SchedulerHealth:
     """Wall seconds of the first failure since the last good answer; None while it answers."""
     problem: str = ""
     """What is wrong, in plain words; "" if nothing is."""
+    detail: str = ""
+    """The same for admins: what exactly was said, and the cure where one is known."""
     listing_took_s: float | None = None
     waiting_total: int = 0
     unknown_jobs: tuple[tuple[str, str, str], ...] = ()
-    """(job id, owner, name) of jobs that carry this hub's tag but no record: shown to admins, never cancelled."""
+    """(job id, owner, name) of jobs that carry a hub's tag, this one's or another's, but are not in the records: shown to
+    admins, never cancelled."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -291,6 +291,8 @@ class Supervisor:
         self._once(attempt, "log", self.read_log, attempt)
 
     async def _explain(self, attempt: Attempt, command: life.Explain) -> None:
+        if not command.shown_state and not await self._is_gone(attempt, command.job_id):
+            return
         tail = await self.scheduler.log_tail(attempt.user, attempt.job_log_path) if attempt.log_path else ""
         ending = None
         for attempt_no in range(_EXPLAIN_TRIES):
@@ -302,6 +304,13 @@ class Supervisor:
         if ending is None and command.shown_state:
             ending = JobEnding(command.shown_state)
         await self.feed(attempt.user, attempt.id, life.JobEnded(ending, tail))
+
+    async def _is_gone(self, attempt: Attempt, job_id: str) -> bool:
+        """Whether a job that listings lack is gone. If not, or if nobody knows, the next listing that lacks it asks again."""
+        lives = await self.scheduler.lives(attempt.user, job_id)
+        if lives:
+            log.error("%s: listings lack job %s, but it lives; left alone", attempt.user, job_id)
+        return lives is False
 
     async def _prove(self, attempt: Attempt) -> None:
         pause_s = _PROVE_FIRST_S

@@ -39,6 +39,14 @@ class Transport(Protocol):
         """
         ...
 
+    def avoid_host(self, user: str | None) -> bool:
+        """The host where `user`'s commands run could not do what was wanted: use another from now on.
+
+        Returns:
+            False if there is no other, or all others have failed just now.
+        """
+        ...
+
     async def open_forward(self, user: str, host: str, port: int) -> Path:
         """Return a 0600 local unix socket whose connections end at `host`:`port` as seen from the login node.
 

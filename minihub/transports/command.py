@@ -37,6 +37,10 @@ class NotStarted(Exception):
     """The command certainly did not run, and another connection may do better."""
 
 
+class ChannelRefused(NotStarted):
+    """sshd takes no more commands on this connection (MaxSessions)."""
+
+
 @dataclass(frozen=True, slots=True)
 class Ended:
     """How the remote side ended, before anybody interprets it."""
@@ -167,7 +171,7 @@ async def run_command(
     try:
         problem = await asyncio.shield(opening)
         if problem is not None:
-            raise NotStarted(problem)
+            raise problem
         return await _talk(command, limits)
     finally:
         command.abort()
@@ -177,20 +181,22 @@ async def run_command(
 
 async def _open(
     connection: asyncssh.SSHClientConnection, command: CommandChannel, open_s: float
-) -> str | None:
-    """Open the channel; says what went wrong."""
+) -> NotStarted | None:
+    """Open the channel; returns what went wrong."""
     try:
         async with asyncio.timeout(open_s):
             await connection.create_session(lambda: command, REMOTE_COMMAND, encoding=None)
     except asyncio.CancelledError:
         # Only the transport's close cancels this task; those who wait must hear a reason.
-        return "the hub is shutting down"
+        return NotStarted("the hub is shutting down")
     except TimeoutError:
         # Neither yes nor no: the path is dead and keep-alive has not noticed yet.
         connection.abort()
-        return f"no answer to a new channel within {open_s:g} s"
+        return NotStarted(f"no answer to a new channel within {open_s:g} s")
+    except asyncssh.ChannelOpenError as error:
+        return ChannelRefused(f"no more commands on this connection: {error}")
     except (asyncssh.Error, OSError) as error:
-        return f"{type(error).__name__}: {error}"
+        return NotStarted(f"{type(error).__name__}: {error}")
     return None
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,7 +25,9 @@ log = logging.getLogger(__name__)
 MAX_LOGINS_AT_ONCE = 8
 """Below sshd's MaxStartups (10:30:100): beyond ten it drops connections by chance."""
 AVOID_HOST_S = 60.0
-"""A login node that did not answer is tried last for this long."""
+"""A login node that did not answer, or could not do what was wanted, is tried last for this long."""
+DROPPED_PAUSES_S = (0.2, 0.5, 1.0)
+"""Before it is tried again where sshd took connections and dropped them: beyond MaxStartups it does so by chance."""
 KEEPALIVE_COUNT = 3
 SSH_PORT = 22
 UNREACHABLE = "The cluster's login node cannot be reached right now."
@@ -85,6 +88,7 @@ class Dialer:
     client_keys: Callable[[str], ClientKeys]
     """Login name -> fresh credentials; may raise ConfigError or ConnectFailed; runs in a thread."""
     home: Path = field(default_factory=Path.home)
+    jitter: Callable[[], float] = random.random
     _nodes: list[LoginNode] = field(init=False)
     _avoid_until: dict[LoginNode, float] = field(init=False, default_factory=dict)
     _logins: asyncio.Semaphore = field(init=False)
@@ -105,17 +109,37 @@ class Dialer:
         Raises:
             ConnectFailed: None did; with the last reason (HostKeyMismatch wins over others).
         """
-        failure: ConnectFailed | None = None
+        began = self.clock.monotonic()
         async with self._logins:
-            for node in self._in_order():
+            for pause_s in DROPPED_PAUSES_S:
                 try:
-                    return await self._dial_node(node, user, on_lost)
-                except ConnectFailed as error:
-                    log.warning("ssh to %s as %s: %s", node, user, error)
-                    if not isinstance(failure, HostKeyMismatch):
-                        failure = error
-        assert failure is not None
-        raise failure
+                    return await self._dial_any(user, on_lost)
+                except _Dropped:
+                    if self.clock.monotonic() - began > self.settings.connect_timeout_s:
+                        raise
+                await asyncio.sleep(pause_s * (0.5 + self.jitter()))
+            return await self._dial_any(user, on_lost)
+
+    async def _dial_any(self, user: str, on_lost: Callable[[], None]) -> asyncssh.SSHClientConnection:
+        """Try every login node once."""
+        failures: list[ConnectFailed] = []
+        for node in self._in_order():
+            try:
+                return await self._dial_node(node, user, on_lost)
+            except ConnectFailed as error:
+                level = logging.ERROR if isinstance(error, HostKeyMismatch) else logging.WARNING
+                log.log(level, "ssh to %s as %s: %s", node, user, error)
+                failures.append(error)
+        raise max(reversed(failures), key=_weight)
+
+    def avoid(self, node: LoginNode) -> bool:
+        """Try `node` last for a while; False if there is no other that is not avoided as well."""
+        now = self.clock.monotonic()
+        others = (other for other in self._nodes if other != node)
+        if all(self._avoid_until.get(other, now) > now for other in others):
+            return False
+        self._avoid_until[node] = now + AVOID_HOST_S
+        return True
 
     async def verify_host(self, node: LoginNode) -> None:
         """Return if `node` shows the host key that known_hosts has for it; logs nobody in.
@@ -139,7 +163,12 @@ class Dialer:
 
     def _in_order(self) -> list[LoginNode]:
         now = self.clock.monotonic()
-        return sorted(self._nodes, key=lambda node: self._avoid_until.get(node, now) > now)
+
+        def turn(node: LoginNode) -> float:
+            until = self._avoid_until.get(node, 0.0)
+            return until if until > now else 0.0
+
+        return sorted(self._nodes, key=turn)
 
     async def _dial_node(
         self, node: LoginNode, user: str, on_lost: Callable[[], None]
@@ -160,6 +189,7 @@ class Dialer:
                 raise ConnectFailed("The hub's ssh keys are not set up.", error.user_message) from error
             raise _explain(error, node, user, files, self.settings.connect_timeout_s) from error
         self._avoid_until.pop(node, None)
+        connection.set_extra_info(login_node=node)
         log.info("ssh to %s as %s: connected in %.3f s", node, user, self.clock.monotonic() - started)
         return connection
 
@@ -204,6 +234,15 @@ class Dialer:
             return asyncssh.import_known_hosts(text), files
         except (OSError, ValueError) as error:
             raise ConfigError(f"known_hosts ({_names(files)}) cannot be read: {error}") from error
+
+
+class _Dropped(ConnectFailed):
+    """sshd took the connection and dropped it before the login."""
+
+
+def _weight(failure: ConnectFailed) -> int:
+    """Which of several login nodes' failures to tell: a wrong host key needs somebody to act, a dropped one another try."""
+    return 2 if isinstance(failure, HostKeyMismatch) else int(isinstance(failure, _Dropped))
 
 
 class _Watcher(asyncssh.SSHClient):
@@ -251,4 +290,9 @@ def _explain(
         )
     if isinstance(error, TimeoutError):
         return ConnectFailed(UNREACHABLE, f"{node}: no login within {timeout_s:g} s")
+    if isinstance(error, ConnectionResetError | asyncssh.ConnectionLost):
+        return _Dropped(
+            UNREACHABLE,
+            f"{node}: it took the connection and dropped it; sshd does so beyond MaxStartups, or while it goes down",
+        )
     return ConnectFailed(UNREACHABLE, f"{node}: {type(error).__name__}: {error}")

@@ -81,6 +81,11 @@ def build_environment(user: str, *, bin_dir: str = "", slurm_conf: str = "") -> 
     return environment
 
 
+def program_of(argv: Sequence[str]) -> str:
+    """What runs, for people: env(1) and its assignments left out."""
+    return next((word for word in argv if word != "env" and "=" not in word), argv[0])
+
+
 def build_timed(argv: Sequence[str], timeout_s: float) -> list[str]:
     """Build `argv` under timeout(1), which ends it even when nobody is connected any more."""
     return ["timeout", "-k", str(KILL_AFTER_S), _seconds(timeout_s), *argv]

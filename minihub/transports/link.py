@@ -83,6 +83,11 @@ class Link:
         self._idle_timer: asyncio.TimerHandle | None = None
         self._closed = False
 
+    @property
+    def live(self) -> Live | None:
+        """The connection that the next command would use; None if one has to be made."""
+        return self._live
+
     @asynccontextmanager
     async def use(self) -> AsyncIterator[Live]:
         """Hold the connection open while something runs on it.

@@ -111,6 +111,10 @@ class LocalTransport:
             elapsed_s=self._clock.monotonic() - began,
         )
 
+    def avoid_host(self, user: str | None) -> bool:  # noqa: ARG002 - the protocol's arguments
+        """There is no other host than this one."""
+        return False
+
     async def open_forward(self, user: str, host: str, port: int) -> Path:  # noqa: ARG002 - the protocol's arguments
         """There is nothing to forward through here."""
         raise ConnectFailed(

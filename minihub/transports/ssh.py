@@ -20,7 +20,7 @@ from minihub.errors import CommandTimedOut, ConfigError, ConnectFailed
 from minihub.tasks import TaskKeeper
 from minihub.transports.base import CommandResult
 from minihub.transports.ca import PrincipalPolicy, load_ca, load_private_key, load_uid_min
-from minihub.transports.command import Ended, Limits, NotStarted, run_command
+from minihub.transports.command import ChannelRefused, Ended, Limits, NotStarted, run_command
 from minihub.transports.dialing import UNREACHABLE, ClientKeys, Dialer
 from minihub.transports.forwards import Forwards, Target
 from minihub.transports.framing import (
@@ -30,6 +30,7 @@ from minihub.transports.framing import (
     build_timed,
     build_words,
     is_overdue,
+    program_of,
     split_wrapper,
 )
 from minihub.transports.link import SHUTTING_DOWN, Link
@@ -39,6 +40,8 @@ log = logging.getLogger(__name__)
 Identity = Literal["certificate", "sudo"]
 ATTEMPTS = 2
 """A command that certainly did not run is tried once more, on a new connection."""
+CONNECTIONS = 8
+"""So many are tried where sshd takes fewer commands on one connection than ssh.max_commands says."""
 
 
 def resolve_identity(settings: Settings) -> Identity:
@@ -117,10 +120,23 @@ class SshTransport:
             ended = Ended(ended.exit_status, ended.stdout, stderr)
         if is_overdue(ended.exit_status, elapsed_s, timeout_s):
             raise CommandTimedOut(
-                f"{argv[0]} on the cluster's login node did not finish within {timeout_s:g} s.",
+                f"{program_of(argv)} on the cluster's login node did not finish within {timeout_s:g} s.",
                 f"ended by timeout(1) after {elapsed_s:.1f} s: {ended.stderr.strip()[-300:]}",
             )
         return CommandResult(ended.exit_status, ended.stdout, ended.stderr, elapsed_s)
+
+    def avoid_host(self, user: str | None) -> bool:
+        """Move `user`'s commands to another login node; see `Transport.avoid_host`."""
+        link = self._links.get(self._login_name(user))
+        live = link.live if link is not None else None
+        if link is None or live is None or live.connection is None:
+            return False
+        node = live.connection.get_extra_info("login_node")
+        if not self._dialer.avoid(node):
+            return False
+        log.warning("ssh as %s: %s does not serve; going to another login node", link.user, node)
+        link.retire(live)
+        return True
 
     async def open_forward(self, user: str, host: str, port: int) -> Path:
         """Return a local socket that leads to `host`:`port`; see `Transport.open_forward`."""
@@ -185,7 +201,7 @@ class SshTransport:
             open_s=self._settings.ssh.connect_timeout_s, start_up_s=max(timeout_s, 1.0), command_s=timeout_s
         )
         reason = ""
-        for _ in range(ATTEMPTS):
+        for attempt in range(1, CONNECTIONS + 1):
             async with link.slots, link.use() as live:
                 assert live.connection is not None
                 try:
@@ -195,6 +211,8 @@ class SshTransport:
                     reason = str(error)
                     log.info("ssh as %s: %s", link.user, reason)
                     link.retire(live)
+                    if attempt >= ATTEMPTS and not isinstance(error, ChannelRefused):
+                        break
         raise ConnectFailed(UNREACHABLE, reason)
 
     async def _approve(self, user: str) -> None:

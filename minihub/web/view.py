@@ -176,8 +176,8 @@ def _ended(attempt: Attempt, tr: Translator) -> str:
 
 
 def _clock(attempt: Attempt, tr: Translator, settings: ServersSettings) -> WaitClock | None:
-    if attempt.deadline is None:
-        return None
+    if attempt.deadline in (None, attempt.ends_at):
+        return None  # no limit but the job's own
     if attempt.state in {State.SUBMITTING, State.QUEUED}:
         label, limit = tr("Waiting for the job to start"), settings.spawn_timeout_s
     elif attempt.state is State.STARTING:

@@ -28,8 +28,10 @@ class Sshd:
 
 
 @asynccontextmanager
-async def own_sshd(facts: dict[str, Any], folder: Path, *, shlvl: bool = True) -> AsyncIterator[Sshd]:
-    """Run it; `shlvl` False: without the line that keeps bash from reading ~/.bashrc."""
+async def own_sshd(
+    facts: dict[str, Any], folder: Path, *, shlvl: bool = True, more: str = ""
+) -> AsyncIterator[Sshd]:
+    """Run it; `shlvl` False: without the line that keeps bash from reading ~/.bashrc; `more`: a line of sshd_config."""
     key = asyncssh.generate_private_key("ssh-ed25519")
     host_key = folder / "host_key"
     host_key.write_bytes(key.export_private_key())
@@ -46,7 +48,7 @@ async def own_sshd(facts: dict[str, Any], folder: Path, *, shlvl: bool = True) -
     if not shlvl:
         lines = lines.replace("SetEnv SHLVL=1", "SetEnv NOTHING=1")
     config = folder / "sshd_config"
-    config.write_text(f"HostKey {host_key}\nPidFile none\nUsePAM yes\nPermitRootLogin yes\n{lines}")
+    config.write_text(f"HostKey {host_key}\nPidFile none\nUsePAM yes\nPermitRootLogin yes\n{more}\n{lines}")
     with socket.create_server(("127.0.0.1", 0)) as probe:
         port = probe.getsockname()[1]
     process = await asyncio.create_subprocess_exec(

@@ -229,9 +229,30 @@ def test_stopped_sshd(make, cluster):
 
 
 def test_one_of_two_login_nodes_is_down(make, cluster):
-    told = check(make(ssh={"login_nodes": [f"{cluster.addresses['login']}:2222", "login"]}), "--no-job")
+    hub = make(ssh={"login_nodes": [f"{cluster.addresses['login']}:2222", "login"]})
+    told = check(hub, "--user", "bob", "--no-job")
     assert told.status == 0, told.text
+    assert told.hops["each login node"] == ("ok", "Slurm answers, and a command runs as bob, on login")
     assert "Not reachable, and so tried last" in told.hops["login nodes"][1]
+
+
+def test_a_login_node_that_could_not_serve_alone(make, cluster):
+    """It is up, and its sshd does not trust the hub's CA: found before it is needed."""
+    address, port, pid_file = cluster.addresses["login"], 2222, "/run/sshd-2222.pid"
+    hub = make()
+    known_hosts = hub.directory / "known_hosts"
+    line = cluster.known_hosts.read_text()
+    known_hosts.write_text(f"{line}\n[{address}]:{port} {line.split(' ', 1)[1]}\n")
+    known_hosts.chmod(0o644)
+    hub.change(ssh={"known_hosts": str(known_hosts), "login_nodes": ["login", f"{address}:{port}"]})
+    # The service account's own key is welcome, certificates are not.
+    plain = ("-f", "/dev/null", "-o", "HostKey=/etc/ssh/ssh_host_ed25519_key", "-o", "UsePAM=yes")
+    cluster.output(["/usr/sbin/sshd", *plain, "-o", f"PidFile={pid_file}", "-p", str(port)], host="login")
+    try:
+        told = check(hub, "--user", "bob", "--no-job")
+        only_failure(told, "each login node", ":2222: ", "does not let the hub in as bob", "minihub ca show")
+    finally:
+        cluster.output(["pkill", "-F", pid_file], host="login")
 
 
 def test_wrong_host_key(make):

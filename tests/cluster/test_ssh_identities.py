@@ -396,6 +396,20 @@ async def test_maxsessions_is_no_wall(sshd, facts):
     assert [r.stdout for r in results] == [f"{n}\n" for n in range(15)]
 
 
+async def test_one_command_at_a_time_on_each_connection(facts, tmp_path):
+    """A site may allow far fewer than the hub's own limit of 8."""
+    async with (
+        own_sshd(facts, tmp_path, more="MaxSessions 1") as node,
+        transport_to(facts, "certificate", node=node.node, known_hosts=str(node.known_hosts)) as transport,
+    ):
+        await transport.run(["true"], user="carol", timeout_s=5)
+        hello = ["sh", "-c", "sleep 0.5; echo $1", "sh"]
+        results = await asyncio.gather(
+            *(transport.run([*hello, str(n)], user="carol", timeout_s=9) for n in range(8))
+        )
+    assert [r.stdout for r in results] == [f"{n}\n" for n in range(8)]
+
+
 def children_of(pid: int) -> list[int]:
     done = subprocess.run(["pgrep", "-P", str(pid), "sshd"], capture_output=True, text=True, check=True)
     return [int(word) for word in done.stdout.split()]

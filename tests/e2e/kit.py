@@ -240,6 +240,21 @@ class Hub:
         assert done.returncode == 0, f"minihub {words}: {done.stdout}{done.stderr}"
         return done.stdout
 
+    def check_fails(self, *words: str) -> str:
+        """Run `minihub check`, which must find something; returns what it says."""
+        done = subprocess.run(
+            self.argv("check", *words),
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            cwd="/",
+            env=self.environment(),
+            timeout=120,
+            check=False,
+        )
+        assert done.returncode == 1, f"minihub check {words}: {done.stdout}{done.stderr}"
+        return done.stdout
+
     def token(self, user: str, *scopes: str) -> str:
         """Make an API token."""
         more = [word for scope in scopes for word in ("--scope", scope)]

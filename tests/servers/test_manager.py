@@ -20,6 +20,7 @@ from minihub.errors import (
 )
 from minihub.schedulers.base import JobEnding, JobPhase
 from minihub.servers import lifecycle as life
+from minihub.servers import manager as manager_module
 from minihub.servers.lifecycle import Clocks
 from minihub.servers.listing import ListingLoop, ListingSettings
 from minihub.servers.manager import Manager, Prepared
@@ -300,6 +301,145 @@ async def test_an_outage_changes_nothing_and_refuses_new_starts(hub):
     assert "slurmctld does not answer." in form.problem
 
 
+async def test_a_form_does_not_wait_for_a_scheduler_known_to_be_silent(hub, monkeypatch):
+    """A hub that was started in the outage has read no limits yet."""
+
+    async def hang(_user):
+        await asyncio.sleep(3600)
+
+    monkeypatch.setattr(hub.scheduler, "limits", hang)
+    monkeypatch.setattr(manager_module, "_SILENT_PATIENCE_S", 0.01)
+    hub.scheduler.listing_error = OUTAGE
+    await hub.listing.look()
+    async with asyncio.timeout(5):
+        assert "slurmctld does not answer." in (await hub.manager.form("ada")).problem
+
+
+async def test_a_job_that_listings_lack_but_that_lives_is_left_alone(hub):
+    attempt = await hub.ready()
+    # So that it would be told at once, were it told.
+    hub.scheduler.endings[attempt.job_id] = JobEnding("TIMEOUT")
+    hub.scheduler.hidden = True
+    for _ in range(5):
+        await hub.listing.look()
+        await settled()
+    assert hub.state() is State.READY
+
+    # Nobody can be asked about it: that proves nothing either.
+    hub.scheduler.jobs.pop(attempt.job_id)
+    hub.scheduler.tells_of_one_job = False
+    await hub.listing.look()
+    await settled()
+    assert hub.state() is State.READY
+
+    hub.scheduler.tells_of_one_job = True
+    await hub.listing.look()
+    await until(lambda: hub.state() is State.FAILED)
+    assert hub.manager.get("ada").failure.kind is FailureKind.TIME_LIMIT
+
+
+async def settled():
+    for _ in range(20):
+        await asyncio.sleep(0)
+
+
+@pytest.mark.parametrize("began", ["queued", "starting"])
+async def test_time_is_not_up_while_nobody_knows_how_the_job_is(hub, began):
+    """It started in the outage, and wrote its port into its comment: both are seen only afterwards."""
+    attempt = await hub.queued()
+    await hub.listing.look()
+    if began == "starting":
+        hub.scheduler.run_all()
+        await hub.listing.look()
+    hub.scheduler.listing_error = OUTAGE
+    hub.clock.advance(400)
+    await hub.listing.look()
+    await hub.listing.tick()
+    assert hub.state().name == began.upper()
+
+    hub.scheduler.change(
+        attempt.job_id, JobPhase.RUNNING, "RUNNING", node="n1", comment=f"{attempt.tag} 4321"
+    )
+    hub.scheduler.listing_error = None
+    await hub.listing.look()
+    await hub.listing.tick()
+    await until(lambda: hub.state() is State.READY)
+    assert hub.scheduler.cancelled == []
+
+
+async def test_time_is_not_up_while_jobs_are_hidden(hub):
+    await hub.queued()
+    await hub.listing.look()
+    hub.scheduler.hidden, hub.scheduler.sees_all_users = True, False
+    hub.clock.advance(400)
+    for _ in range(3):
+        await hub.listing.look()
+        await hub.listing.tick()
+        hub.clock.advance(10)
+    assert hub.state() is State.QUEUED
+
+    hub.scheduler.hidden, hub.scheduler.sees_all_users = False, True
+    hub.scheduler.run_all()
+    await hub.listing.look()
+    await hub.listing.tick()
+    assert hub.state() is State.STARTING
+
+
+async def test_time_is_up_soon_after_an_outage(hub):
+    await hub.queued()
+    await hub.listing.look()
+    hub.scheduler.listing_error = OUTAGE
+    await hub.listing.look()
+    hub.clock.advance(400)
+    hub.scheduler.listing_error = None
+    await hub.listing.look()
+    await hub.listing.tick()
+    assert hub.state() is State.QUEUED
+    hub.clock.advance(6)
+    await hub.listing.look()
+    await hub.listing.tick()
+    assert hub.manager.get("ada").failure.kind is FailureKind.SPAWN_TIMEOUT
+
+
+async def test_a_scheduler_that_fails_now_and_then_prolongs_no_wait(hub):
+    await hub.queued()
+    await hub.listing.look()
+    for _ in range(76):
+        hub.clock.advance(4)
+        hub.scheduler.listing_error = OUTAGE if hub.scheduler.listing_error is None else None
+        await hub.listing.look()
+        await hub.listing.tick()
+    assert hub.manager.get("ada").failure.kind is FailureKind.SPAWN_TIMEOUT
+
+
+async def test_a_submission_under_way_times_out_whoever_answers(hub):
+    hub.scheduler.listing_error = OUTAGE
+    hub.scheduler.submit_gate = asyncio.Event()
+    await hub.start()
+    await hub.listing.look()
+    hub.clock.advance(301)
+    await hub.listing.tick()
+    assert (hub.state(), hub.manager.get("ada").stop_cause) == (State.STOPPING, StopCause.SPAWN_TIMEOUT)
+
+
+async def test_a_listing_that_hangs_is_soon_asked_again():
+    """The rule "never sooner than five times what it took" is for a scheduler that answers."""
+    hub = Hub(clock=SystemClock())
+    settings = ListingSettings(waiting_s=0.05, quiet_s=30, load_factor=100)
+    listing = ListingLoop(hub.supervisor, hub.store, "h0", hub.clock, settings, parse_port)
+
+    async def hang():
+        hub.scheduler.listings += 1
+        await asyncio.sleep(0.1)
+        raise OUTAGE
+
+    hub.scheduler.list_jobs = hang
+    running = asyncio.ensure_future(listing.run())
+    await until(lambda: hub.scheduler.listings >= 4)
+    running.cancel()
+    await hub.supervisor.close()
+
+
 async def test_a_job_that_dies_while_starting_ends_the_wait_with_its_log(hub):
     attempt = await hub.queued()
     hub.scheduler.run_all()
@@ -419,6 +559,84 @@ async def test_an_unknown_tag_is_never_cancelled(hub):
 
     assert hub.scheduler.cancelled == []
     assert [job for job, _, _ in hub.manager.health().unknown_jobs] == ["1"]
+
+
+async def test_a_tag_is_left_alone_while_the_records_cannot_be_read(hub, monkeypatch):
+    attempt = await hub.ready()
+    await hub.manager.stop("ada", StopCause.USER, by="ada")
+    await until(lambda: hub.scheduler.cancelled)
+    hub.clock.advance(0.1)
+    await hub.listing.look()
+    await hub.listing.look()
+    assert hub.state() is State.STOPPED
+    late = hub.scheduler.add_job("ada", attempt.tag)
+
+    async def broken(_attempt_id):
+        raise StoreError(None, "disk I/O error")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(hub.store, "get", broken)
+        assert await hub.listing.look()
+        assert ("ada", late) not in hub.scheduler.cancelled
+    await hub.listing.look()
+    assert ("ada", late) in hub.scheduler.cancelled
+
+
+async def test_jobs_of_another_hub_are_shown_and_left_alone(hub):
+    """Or of this one, before its state was emptied and it got another id."""
+    foreign = hub.scheduler.add_job("ada", "minihub-0123abcd-aaaaaaaaaaaa", JobPhase.RUNNING, "RUNNING")
+    hub.scheduler.add_job("ada", "minihub-0123abcd-short", JobPhase.RUNNING, "RUNNING")
+    hub.scheduler.add_job("ada", "minihub-0123abcd-bbbbbbbbbbbb", JobPhase.ENDED, "COMPLETED")
+    await hub.listing.look()
+
+    assert hub.scheduler.cancelled == []
+    assert [job for job, _, _ in hub.manager.health().unknown_jobs] == [foreign]
+
+
+async def test_an_older_store_restored_cancels_nothing():
+    old = Hub()
+    first = await old.ready()
+    backup = dict(old.store.rows)
+    old.scheduler.endings[first.job_id] = JobEnding("TIMEOUT")
+    old.scheduler.jobs.pop(first.job_id)
+    await old.listing.look()
+    await old.listing.look()
+    await until(lambda: not old.manager.get("ada").is_live)
+    second = await old.ready()
+    await old.supervisor.close()
+
+    old.store.rows = backup
+    new = Hub(old.store, old.scheduler, old.clock)
+    await new.manager.adopt_all()
+    assert new.state() is State.READY
+    for _ in range(3):
+        await new.listing.look()
+        await settled()
+    await until(lambda: new.state() is State.FAILED)
+    assert new.scheduler.cancelled == []
+    assert new.manager.health().unknown_jobs == ((second.job_id, "ada", second.tag),)
+    await new.supervisor.close()
+
+
+async def test_a_store_restored_from_the_time_of_waiting_cancels_nothing():
+    """The job has been running for an hour, and told its port to the hub whose records these were."""
+    old = Hub()
+    waiting = await old.queued()
+    await old.supervisor.close()
+    old.clock.advance(3600)
+    started = old.clock.wall() - 3500
+    old.scheduler.change(
+        waiting.job_id, JobPhase.RUNNING, "RUNNING", node="n1", started_at=started, ends_at=started + 7200
+    )
+
+    new = Hub(old.store, old.scheduler, old.clock)
+    await new.manager.adopt_all()
+    for _ in range(3):
+        await new.listing.look()
+        await new.listing.tick()
+        new.clock.advance(200)
+    assert (new.state(), new.scheduler.cancelled) == (State.STARTING, [])
+    await new.supervisor.close()
 
 
 async def test_a_listing_that_hides_jobs_declares_nobody_gone(hub):
@@ -639,6 +857,7 @@ async def test_a_bug_in_one_servers_listing_is_counted_and_passed_over(hub, bug,
 async def test_a_bug_in_one_servers_clock_is_left_alone_for_a_while(hub, bug):
     await hub.queued("ada")
     await hub.queued("bob")
+    assert await hub.listing.look()
     bug.add("ada")
     hub.clock.advance(301)
     before = CRASHES["clocks"]

@@ -24,6 +24,7 @@ from minihub.transports.framing import (
     build_timed,
     build_words,
     is_overdue,
+    program_of,
     split_wrapper,
 )
 
@@ -223,3 +224,11 @@ def test_an_echo_of_our_own_line_is_no_marker():
     stream = AfterMarker(MARKER)
     stream.feed(build_header(NONCE, ["x"]))
     assert not stream.seen
+
+
+@pytest.mark.parametrize(
+    ("argv", "program"),
+    [(("squeue", "-h"), "squeue"), (("env", "TZ=UTC", "squeue", "-o", "%A=x"), "squeue"), (("env",), "env")],
+)
+def test_the_program_is_named_without_its_environment(argv, program):
+    assert program_of(argv) == program

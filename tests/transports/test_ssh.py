@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import pwd
 import stat
@@ -14,7 +15,9 @@ import pytest
 from minihub.clock import SystemClock
 from minihub.config import parse_settings
 from minihub.errors import CommandTimedOut, ConfigError, ConnectFailed, ConnectionLost, HostKeyMismatch
+from minihub.transports import dialing
 from minihub.transports import link as link_module
+from minihub.transports import ssh as ssh_module
 from minihub.transports.ca import PrincipalPolicy, create_ca
 from minihub.transports.dialing import LoginNode, parse_login_node
 from minihub.transports.ssh import SshTransport, resolve_identity
@@ -247,7 +250,7 @@ async def test_refused_channels_are_tried_on_a_new_connection(make, node):
     await until(lambda: node.open_now == 1)
     with pytest.raises(ConnectFailed, match="cannot be reached"):
         await run(transport, "echo", "refused")
-    assert len(node.logins) == 2
+    assert len(node.logins) == ssh_module.CONNECTIONS, "here all of them count as one"
     # Retired, not cut: what ran there ends in peace.
     assert (await slow).stdout == "slow\n"
     assert (await run(transport, "echo", "ok")).stdout == "ok\n"
@@ -311,6 +314,101 @@ async def test_a_silent_login_node_costs_its_timeout_once(make, node):
     over.set()
     silent.close()
     await asyncio.sleep(0.05)
+
+
+class Door:
+    """A port that drops the first connections, as sshd does beyond MaxStartups, and leads to sshd afterwards."""
+
+    def __init__(self, drops: int, node: FakeLoginNode) -> None:
+        self.drops = drops
+        self.node = node
+        self.dropped = 0
+        self.pumps: list[asyncio.Task] = []
+
+    async def open(self) -> str:
+        self.server = await asyncio.start_server(self.enter, "127.0.0.1", 0)
+        return f"127.0.0.1:{self.server.sockets[0].getsockname()[1]}"
+
+    async def enter(self, reader, writer) -> None:
+        if self.dropped < self.drops:
+            self.dropped += 1
+            writer.transport.abort()
+            return
+        there = await asyncio.open_connection("127.0.0.1", self.node.port)
+        for one, other in ((reader, there[1]), (there[0], writer)):
+            self.pumps.append(asyncio.ensure_future(self.pump(one, other)))
+
+    @staticmethod
+    async def pump(reader, writer) -> None:
+        with contextlib.suppress(OSError):
+            while data := await reader.read(65536):
+                writer.write(data)
+        writer.close()
+
+    async def close(self) -> None:
+        self.server.close()
+        await asyncio.gather(*self.pumps)
+
+
+@pytest.fixture
+async def behind(make, node, state_dir):
+    doors = []
+
+    async def behind(drops: int) -> tuple[Door, SshTransport]:
+        doors.append(Door(drops, node))
+        name = await doors[-1].open()
+        key = node.known_hosts_line().partition(" ")[2]
+        host, _, port = name.partition(":")
+        (state_dir / "known_hosts").write_text(f"[{host}]:{port} {key}")
+        return doors[-1], make(nodes=[name])
+
+    yield behind
+    await node.stop()
+    for door in doors:
+        await door.close()
+
+
+async def test_a_connection_that_sshd_drops_is_made_again(behind):
+    door, transport = await behind(3)
+    assert (await run(transport, "echo", "in")).stdout == "in\n"
+    assert door.dropped == 3
+
+
+async def test_one_that_is_always_dropped_is_explained(behind):
+    door, transport = await behind(1000)
+    with pytest.raises(ConnectFailed, match="MaxStartups"):
+        await run(transport, "true")
+    assert door.dropped == 1 + len(dialing.DROPPED_PAUSES_S)
+
+
+async def test_a_node_that_does_not_serve_is_left_for_another(make, node, state_dir):
+    other = FakeLoginNode(node.home)
+    other.authorized = node.authorized
+    await other.start()
+    (state_dir / "known_hosts").write_text(node.known_hosts_line() + other.known_hosts_line())
+    transport = make(nodes=[f"127.0.0.1:{node.port}", f"127.0.0.1:{other.port}"])
+    assert not transport.avoid_host("alice"), "nothing is known of any host yet"
+    slow = asyncio.ensure_future(run(transport, "sh", "-c", "sleep 0.3; echo slow"))
+    await until(lambda: node.open_now == 1)
+
+    assert transport.avoid_host("alice")
+    await run(transport, "true")
+    await run(transport, "true", user="bob")
+    assert (node.logins, other.logins) == (["alice"], ["alice", "bob"])
+    # What runs on the old connection ends in peace.
+    assert (await slow).stdout == "slow\n"
+    # The other one does not serve either: there is nowhere to go.
+    assert not transport.avoid_host("alice")
+    await run(transport, "true")
+    assert len(other.logins) == 2
+    await transport.close()
+    await other.stop()
+
+
+async def test_a_single_node_is_never_left(make):
+    transport = make()
+    await run(transport, "true")
+    assert not transport.avoid_host("alice")
 
 
 async def test_an_idle_connection_is_closed_and_made_anew(make, node):

@@ -153,6 +153,22 @@ def parse_show_job(result: CommandResult, user: str) -> JobEnding | None:
     )
 
 
+def parse_lives(result: CommandResult, user: str) -> bool:
+    """Parse the answer to `commands.build_show_job`: whether `user`'s job is there and has not ended.
+
+    A state that we do not know counts as alive.
+
+    Raises:
+        SchedulerUnavailable: scontrol failed.
+    """
+    if result.exit_status != 0 and "invalid job id" in (result.stderr + result.stdout).lower():
+        return False
+    text = verify_answered(result, "scontrol")
+    if _field(text, "UserId").partition("(")[0] != user:
+        return False
+    return phase_of(_field(text, "JobState")) not in (JobPhase.ENDED, JobPhase.ENDING)
+
+
 def _field(text: str, key: str) -> str:
     """The word after " key=" on a line that Slurm indents; "" if there is none."""
     match = re.search(rf"^   (?:\S+ )*?{key}=(\S*)", text, re.MULTILINE)

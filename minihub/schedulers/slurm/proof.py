@@ -53,6 +53,10 @@ class Proof:
         """Whether the service account may cancel other users' jobs."""
         return self._is_operator
 
+    def forget(self) -> None:
+        """Take nothing as proven until it is asked again."""
+        self._read_at = None
+
     async def renew_if_old(self) -> None:
         """Ask again if the last proof is older than `slurm.limits_refresh_s`; as `renew`."""
         age = None if self._read_at is None else self._clock.monotonic() - self._read_at

@@ -37,7 +37,7 @@ from minihub.schedulers.slurm.limits import LimitsCache
 from minihub.schedulers.slurm.proof import Proof
 from minihub.schedulers.slurm.runner import CommandRunner
 from minihub.tasks import TaskKeeper
-from minihub.transports.base import Transport
+from minihub.transports.base import CommandResult, Transport
 
 log = logging.getLogger(__name__)
 
@@ -81,16 +81,26 @@ class SlurmScheduler:
 
     async def submit(self, request: JobRequest) -> str:
         """Submit as the user; as `Scheduler.submit`."""
+        result = await self._sbatch(request)
+        try:
+            return answers.parse_submitted(result)
+        except SchedulerUnavailable:
+            # There is certainly no job, and perhaps it is only this login node that cannot ask Slurm.
+            if not self._transport.avoid_host(request.user):
+                raise
+        return answers.parse_submitted(await self._sbatch(request))
+
+    async def _sbatch(self, request: JobRequest) -> CommandResult:
         argv = commands.build_sbatch(request, extra_args=self._settings.extra_args)
         settles_after_s = self._settings.command_timeout_s + answers.SETTLE_GRACE_S
         try:
-            result = await self._runner.run(argv, user=request.user, stdin=request.script.encode())
+            return await self._runner.run(argv, user=request.user, stdin=request.script.encode())
         except ConnectFailed as error:
             raise SchedulerUnavailable(error.user_message, error.detail) from error
         except (ConnectionLost, CommandTimedOut, TransportError) as error:
+            self._proof.forget()  # soon a listing without the tag will mean that there is no job
             message = "Slurm did not say whether it took the job."
             raise SubmitDoubtful(message, str(error), settles_after_s=settles_after_s) from error
-        return answers.parse_submitted(result)
 
     async def cancel(self, user: str, job_id: str) -> None:
         """Cancel one way, and if that fails the other; as `Scheduler.cancel`.
@@ -114,7 +124,12 @@ class SlurmScheduler:
         """List everybody's jobs as the service account; as `Scheduler.list_jobs`."""
         if not self._proof.sees_all_users:
             await self._proof.renew_if_old()
-        listing = await self._list()
+        try:
+            listing = await self._list()
+        except SchedulerError:
+            # Its munge may be what is down, or its network: another login node may do better next time.
+            self._transport.avoid_host(None)
+            raise
         live = frozenset(job.id for job in listing.jobs if job.phase in _LIVE)
         if self._live - {job.id for job in listing.jobs}:
             # Ended jobs stay listed for MinJobAge. One that is gone without that may have been hidden from us: was
@@ -162,6 +177,21 @@ class SlurmScheduler:
         except SchedulerError as error:
             log.info("the controller does not tell how job %s ended: %s", job_id, error)
             return None
+
+    async def lives(self, user: str, job_id: str) -> bool | None:
+        """Ask the controller as the service account and as the owner, from whom nothing is hidden; as `Scheduler.lives`."""
+        answers_given = []
+        for asker in (None, user):
+            try:
+                shown = await self._runner.ask(commands.build_show_job(job_id), user=asker)
+                answers_given.append(parsers.parse_lives(shown, user))
+            except SchedulerError as error:
+                log.info("the controller does not tell %s of job %s: %s", asker or "service", job_id, error)
+                continue
+            if answers_given[-1]:
+                self._proof.forget()
+                return True
+        return False if answers_given else None
 
     async def _name_of(self, uid: str) -> str:
         """The name behind a uid where Slurm runs; the uid itself if nobody knows."""

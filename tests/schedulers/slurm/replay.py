@@ -42,6 +42,8 @@ class FakeTransport:
     answers: dict[str, Answer] = field(default_factory=dict)
     calls: list[tuple[tuple[str, ...], str | None, bytes]] = field(default_factory=list)
     warmed: list[str] = field(default_factory=list)
+    avoided: list[str | None] = field(default_factory=list)
+    has_another_host: bool = False
 
     async def run(
         self, argv: Sequence[str], *, user: str | None, stdin: bytes = b"", timeout_s: float
@@ -58,6 +60,10 @@ class FakeTransport:
         if isinstance(answer, BaseException):
             raise answer
         return answer(argv, user) if callable(answer) else answer
+
+    def avoid_host(self, user: str | None) -> bool:
+        self.avoided.append(user)
+        return self.has_another_host
 
     async def open_forward(self, user: str, host: str, port: int) -> Path:
         raise AssertionError("the scheduler opens no forward")

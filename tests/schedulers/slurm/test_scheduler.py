@@ -262,6 +262,97 @@ class TestEnding:
         assert (await scheduler.ending("alice", "24")).state == "FAILED"
 
 
+class TestLives:
+    """The second opinion on a job that listings lack."""
+
+    async def test_the_controller_shows_it(self, scheduler, transport):
+        transport.answers["scontrol show job"] = read_recorded("show_job_running")
+        await scheduler.start()
+        await scheduler.list_jobs()
+        asked = scheduler.commands_run["scontrol"]
+
+        assert await scheduler.lives("alice", "24") is True
+        assert scheduler.commands_run["scontrol"] == asked + 1
+        # The listing hid it: what it shows is to be proven anew.
+        await scheduler.list_jobs()
+        assert scheduler.commands_run["scontrol"] > asked + 1
+
+    async def test_it_is_hidden_from_the_service_account(self, scheduler, transport):
+        transport.answers["scontrol show job @None"] = read_recorded("show_job_unknown")
+        transport.answers["scontrol show job @alice"] = read_recorded("show_job_running")
+        assert await scheduler.lives("alice", "24") is True
+
+    @pytest.mark.parametrize("recorded", ["unknown", "failed", "cancelled", "completed"])
+    async def test_it_is_gone(self, scheduler, transport, recorded):
+        transport.answers["scontrol show job"] = read_recorded(f"show_job_{recorded}")
+        assert await scheduler.lives("alice", "24") is False
+
+    async def test_the_id_is_another_users_now(self, scheduler, transport):
+        transport.answers["scontrol show job"] = read_recorded("show_job_running")
+        assert await scheduler.lives("bob", "24") is False
+
+    async def test_one_answer_is_enough(self, scheduler, transport):
+        """With sudo the owner cannot be asked at all."""
+        transport.answers["scontrol show job @None"] = read_recorded("show_job_unknown")
+        transport.answers["scontrol show job @alice"] = ConnectFailed("no such command")
+        assert await scheduler.lives("alice", "24") is False
+
+    async def test_nobody_knows(self, scheduler, transport):
+        transport.answers["scontrol show job"] = OUTAGE
+        assert await scheduler.lives("alice", "24") is None
+
+
+class TestAnotherLoginNode:
+    """What one of them cannot do another may."""
+
+    async def test_a_listing_that_fails_goes_to_another_next_time(self, scheduler, transport):
+        await scheduler.start()
+        for answer in (OUTAGE, ok("nonsense"), CommandTimedOut("too long")):
+            transport.answers["env TZ=UTC squeue"] = answer
+            with pytest.raises((SchedulerUnavailable, OutputNotUnderstood)):
+                await scheduler.list_jobs()
+        assert transport.avoided == [None] * 3
+
+    async def test_a_submission_that_nobody_heard_is_tried_there_at_once(self, scheduler, transport):
+        transport.has_another_host = True
+        answers = [failed("sbatch: error: Munge encode failed: Failed to access socket"), ok("77\n")]
+        transport.answers["sbatch"] = lambda _argv, _user: answers.pop(0)
+        assert await scheduler.submit(make_request()) == "77"
+        assert transport.avoided == ["alice"]
+
+    @pytest.mark.parametrize(
+        ("answer", "error"),
+        [
+            (failed("sbatch: error: invalid partition specified: x"), SubmitRejected),
+            (failed("sbatch: error: Socket timed out on send/recv operation"), SubmitDoubtful),
+            (ConnectionLost("cut"), SubmitDoubtful),
+            (ConnectFailed("a slow start-up file"), SchedulerUnavailable),
+        ],
+    )
+    async def test_nothing_else_is(self, scheduler, transport, answer, error):
+        transport.has_another_host = True
+        transport.answers["sbatch"] = answer
+        with pytest.raises(error):
+            await scheduler.submit(make_request())
+        assert len(transport.ran("sbatch")) == 1
+        assert transport.avoided == []
+
+    async def test_where_there_is_none_the_first_answer_stands(self, scheduler, transport):
+        transport.answers["sbatch"] = OUTAGE
+        with pytest.raises(SchedulerUnavailable):
+            await scheduler.submit(make_request())
+        assert len(transport.ran("sbatch")) == 1
+
+
+async def test_after_a_doubtful_submission_absence_is_proven_anew(scheduler, transport):
+    await scheduler.start()
+    transport.answers["sbatch"] = ConnectionLost("cut")
+    with pytest.raises(SubmitDoubtful):
+        await scheduler.submit(make_request())
+    hide_jobs(transport)
+    assert not (await scheduler.list_jobs()).sees_all_users
+
+
 class TestLog:
     async def test_read_as_the_user(self, scheduler, transport):
         transport.answers["tail"] = ok("the end\n")
