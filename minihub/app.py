@@ -45,7 +45,6 @@ from minihub.web.urls import Urls
 
 log = logging.getLogger(__name__)
 
-_DOUBT_GRACE_S = 15
 _SHUTDOWN_S = 5
 
 
@@ -261,7 +260,7 @@ def _supervisor_settings(settings: Settings) -> SupervisorSettings:
     servers = settings.servers
     return SupervisorSettings(
         Clocks(servers.spawn_timeout_s, servers.start_timeout_s, servers.cancel_repeat_s),
-        doubt_s=settings.slurm.command_timeout_s + _DOUBT_GRACE_S,
+        doubt_s=settings.slurm.command_timeout_s + settings.slurm.settle_s,
         via_ssh=servers.via == "ssh",
     )
 

@@ -7,7 +7,9 @@ import contextlib
 import contextvars
 import logging
 from collections.abc import Coroutine
-from typing import Any
+from typing import Any, TypeVar
+
+T = TypeVar("T")
 
 log = logging.getLogger(__name__)
 
@@ -22,7 +24,7 @@ class TaskKeeper:
         self._tasks: set[asyncio.Task[Any]] = set()
         self.crashes = 0
 
-    def start(self, coroutine: Coroutine[Any, Any, Any], *, name: str) -> asyncio.Task[Any]:
+    def start(self, coroutine: Coroutine[Any, Any, T], *, name: str) -> asyncio.Task[T]:
         """Run `coroutine` in the background; `name` stands in the log if it crashes."""
         # A fresh context: what is bound to the request that happened to start it says nothing about the task.
         task = asyncio.create_task(  # noqa: TID251 - the one place that may
@@ -31,6 +33,20 @@ class TaskKeeper:
         self._tasks.add(task)
         task.add_done_callback(self._ended)
         return task
+
+    async def carry_through(self, coroutine: Coroutine[Any, Any, T], *, name: str) -> T:
+        """Await `coroutine` in a task of its own, which goes on to its end where the caller is cancelled."""
+
+        async def run() -> T | Exception:
+            try:
+                return await coroutine
+            except Exception as error:  # noqa: BLE001 - it belongs to the caller, and is no crash of the task
+                return error
+
+        outcome = await asyncio.shield(self.start(run(), name=name))
+        if isinstance(outcome, Exception):
+            raise outcome
+        return outcome
 
     def _ended(self, task: asyncio.Task[Any]) -> None:
         self._tasks.discard(task)

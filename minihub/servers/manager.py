@@ -247,7 +247,7 @@ class Manager:
         if attempt is None or not attempt.is_live:
             return attempt
         log.info("%s: stop (%s) wanted by %s", user, cause.value, by)
-        return await self._supervisor.feed(user, attempt.id, life.StopWanted(cause))
+        return await self._supervisor.feed_for_request(attempt, life.StopWanted(cause))
 
     async def wait_final(self, user: str, timeout_s: float) -> bool:
         """Wait until `user` has no live attempt."""
@@ -258,8 +258,11 @@ class Manager:
         attempt = self._registry.get(user)
         return attempt is None or not attempt.is_live
 
-    def report(self, secret: str, port: int | None) -> bool:
-        """A launcher says where its Jupyter listens, or (None) that its job runs."""
+    async def report(self, secret: str, port: int | None) -> bool:
+        """A launcher says where its Jupyter listens, or (None) that its job runs.
+
+        Returns once the port is written down: a launcher that was answered does not say it again.
+        """
         attempt = self._registry.waiting_for_report(secret)
         if attempt is None or (port is not None and not 0 <= port < 65536):
             return False
@@ -270,7 +273,7 @@ class Manager:
                 self._noticed[attempt.user] = attempt.id
                 self._supervisor.list_now.set()
             return True
-        self._supervisor.feed_soon(attempt, life.PortReported(port))
+        await self._supervisor.feed_for_request(attempt, life.PortReported(port))
         return True
 
     # ---- progress ---------------------------------------------------------------------------------------------------

@@ -11,9 +11,9 @@ import asyncio
 import logging
 import socket
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 from minihub.clock import Clock
 from minihub.errors import (
@@ -112,6 +112,9 @@ class Supervisor:
         Raises:
             StoreError: It could not be written down: nothing was begun.
         """
+        return await self._tasks.carry_through(self._begin(attempt, request), name=f"begin {attempt.tag}")
+
+    async def _begin(self, attempt: Attempt, request: JobRequest) -> Attempt:
         async with self._locks[attempt.user]:
             present = self.registry.get(attempt.user)
             if present is not None and present.is_live:
@@ -146,9 +149,11 @@ class Supervisor:
                 self._carry_out(new, command)
         return new
 
-    def feed_soon(self, attempt: Attempt, event: life.Event) -> None:
-        """The same from where nothing can be awaited."""
-        self._tasks.start(self.feed(attempt.user, attempt.id, event), name=f"feed {attempt.tag}")
+    async def feed_for_request(self, attempt: Attempt, event: life.Event) -> Attempt | None:
+        """The same on behalf of a request, whose handler is cancelled when its browser goes away: carried through."""
+        return await self._tasks.carry_through(
+            self.feed(attempt.user, attempt.id, event), name=f"feed {attempt.tag}"
+        )
 
     def _show(self, old: Attempt, new: Attempt) -> None:
         if new.state is not old.state:
@@ -219,13 +224,15 @@ class Supervisor:
             case life.Explain():
                 self._once(attempt, "explain", self._explain, attempt, command)
 
-    def _once(self, attempt: Attempt, what: str, work: Callable[..., object], *args: object) -> None:
+    def _once(
+        self, attempt: Attempt, what: str, work: Callable[..., Coroutine[Any, Any, None]], *args: object
+    ) -> None:
         """Run `work` unless it is running for this attempt already."""
         key = (attempt.id, what)
         if key in self._running:
             return
         self._running.add(key)
-        task = self._tasks.start(work(*args), name=f"{what} {attempt.tag}")  # type: ignore[arg-type]
+        task = self._tasks.start(work(*args), name=f"{what} {attempt.tag}")
         task.add_done_callback(lambda _: self._running.discard(key))
 
     async def _submit(self, attempt: Attempt, request: JobRequest) -> None:

@@ -120,6 +120,8 @@ class Hub:
     extra_env: dict[str, str] = field(default_factory=dict)
     prefix: tuple[str, ...] = ()
     """Words before every command: unshare, say."""
+    program: tuple[str, ...] = ("-m", "minihub")
+    """What Python runs."""
 
     @property
     def config(self) -> Path:
@@ -146,7 +148,7 @@ class Hub:
         prefix = list(self.prefix)
         if self.user is not None:
             prefix += ["setpriv", f"--reuid={self.user}", f"--regid={self.user}", "--init-groups"]
-        return [*prefix, sys.executable, "-m", "minihub", *words, "--config", str(self.config)]
+        return [*prefix, sys.executable, *self.program, *words, "--config", str(self.config)]
 
     def environment(self) -> dict[str, str]:
         path = f"{Path(sys.executable).parent}:/usr/local/bin:/usr/bin:/bin"

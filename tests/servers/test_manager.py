@@ -90,7 +90,7 @@ class Hub:
     async def ready(self, user="ada"):
         attempt = await self.queued(user)
         self.scheduler.run_all()
-        assert self.manager.report(attempt.secrets.report, 4000)
+        assert await self.manager.report(attempt.secrets.report, 4000)
         await until(lambda: self.manager.get(user).port)
         await self.listing.look()
         await until(lambda: self.state(user) is State.READY)
@@ -145,6 +145,35 @@ async def test_a_store_that_breaks_later_loses_nothing(hub, monkeypatch):
 
     hub.store.broken = False
     await until(lambda: hub.store.rows[attempt.id].state == "starting")
+
+
+async def test_a_start_whose_browser_went_away_is_begun_nevertheless(hub):
+    hub.store.together = asyncio.Barrier(2)
+    start = asyncio.ensure_future(hub.start())
+    await until(lambda: hub.store.together.n_waiting)
+    start.cancel()
+    await asyncio.sleep(0)
+    await hub.store.together.wait()
+    hub.store.together = None
+
+    # Written down: so it must be known, or the user could never start another.
+    await until(lambda: hub.manager.get("ada") is not None)
+    assert start.cancelled()
+    await until(lambda: hub.scheduler.submitted)
+
+
+async def test_a_stop_whose_browser_went_away_is_carried_out_at_once(hub):
+    await hub.ready()
+    hub.store.together = asyncio.Barrier(2)
+    stop = asyncio.ensure_future(hub.manager.stop("ada", StopCause.USER, by="ada"))
+    await until(lambda: hub.store.together.n_waiting)
+    stop.cancel()
+    await asyncio.sleep(0)
+    await hub.store.together.wait()
+    hub.store.together = None
+
+    await until(lambda: hub.scheduler.cancelled)
+    assert hub.closed == ["ada"]
 
 
 async def test_one_server_a_user_however_many_starts(hub):
@@ -317,7 +346,7 @@ async def test_jupyter_that_is_not_there_yet_is_tried_again_and_an_open_one_is_s
     hub.prover.error = UpstreamError("refused")
     attempt = await hub.queued()
     hub.scheduler.run_all()
-    hub.manager.report(attempt.secrets.report, 4000)
+    await hub.manager.report(attempt.secrets.report, 4000)
     await until(lambda: hub.manager.get("ada").port)
     await hub.listing.look()
     await until(lambda: len(hub.prover.asked) > 2)
@@ -331,12 +360,12 @@ async def test_jupyter_that_is_not_there_yet_is_tried_again_and_an_open_one_is_s
 async def test_a_report_counts_once_and_only_with_its_secret(hub):
     attempt = await hub.queued()
 
-    assert not hub.manager.report("", 4000)
-    assert not hub.manager.report("wrong", 4000)
-    assert not hub.manager.report(attempt.secrets.report, 99999)
-    assert hub.manager.report(attempt.secrets.report, 4000)
+    assert not await hub.manager.report("", 4000)
+    assert not await hub.manager.report("wrong", 4000)
+    assert not await hub.manager.report(attempt.secrets.report, 99999)
+    assert await hub.manager.report(attempt.secrets.report, 4000)
     await until(lambda: hub.manager.get("ada").port == 4000)
-    assert not hub.manager.report(attempt.secrets.report, 4001)
+    assert not await hub.manager.report(attempt.secrets.report, 4001)
 
 
 async def test_a_notice_that_the_job_runs_asks_for_one_listing(hub):
@@ -344,13 +373,13 @@ async def test_a_notice_that_the_job_runs_asks_for_one_listing(hub):
     wanted = hub.supervisor.list_now
     wanted.clear()
 
-    assert hub.manager.report(attempt.secrets.report, None)
+    assert await hub.manager.report(attempt.secrets.report, None)
     assert wanted.is_set()
 
     wanted.clear()
-    assert hub.manager.report(attempt.secrets.report, None)
+    assert await hub.manager.report(attempt.secrets.report, None)
     assert not wanted.is_set()
-    assert not hub.manager.report("wrong", None)
+    assert not await hub.manager.report("wrong", None)
     assert hub.manager.get("ada").port is None
 
 
@@ -455,7 +484,7 @@ async def test_a_requeued_job_gets_a_new_route(hub):
 
     hub.clock.advance(5)
     hub.scheduler.run_all(node="n2")
-    assert hub.manager.report(attempt.secrets.report, 5000)
+    assert await hub.manager.report(attempt.secrets.report, 5000)
     await until(lambda: hub.manager.get("ada").port == 5000)
     await hub.listing.look()
     await until(lambda: hub.state() is State.READY)
@@ -476,7 +505,7 @@ async def test_progress_tells_the_whole_way(hub):
     hub.scheduler.run_all()
     await hub.listing.look()
     await asyncio.sleep(0.01)
-    hub.manager.report(attempt.secrets.report, 4000)
+    await hub.manager.report(attempt.secrets.report, 4000)
     await asyncio.wait_for(watcher, 5)
 
     assert seen[-1].ready
@@ -493,7 +522,7 @@ async def test_the_loops_run_a_server_from_start_to_stop():
     attempt = await hub.start()
     await until(lambda: hub.state() is State.QUEUED)
     hub.scheduler.run_all()
-    hub.manager.report(attempt.secrets.report, 4000)
+    await hub.manager.report(attempt.secrets.report, 4000)
     await until(lambda: hub.state() is State.READY)
     await hub.manager.stop("ada", StopCause.USER, by="ada")
     assert await hub.manager.wait_final("ada", 5)
@@ -536,8 +565,11 @@ async def test_proving_does_not_wait_for_the_disk(hub):
     await hub.listing.look()
     hub.store.together = asyncio.Barrier(2)  # nobody else writes: this one never ends
 
-    assert hub.manager.report(attempt.secrets.report, 4000)
+    answer = asyncio.ensure_future(hub.manager.report(attempt.secrets.report, 4000))
     await until(lambda: hub.prover.asked)
+    # The launcher, once it is answered, does not say its port again.
+    assert not answer.done()
+    answer.cancel()
 
 
 async def test_listings_do_not_grow_with_servers(hub):
@@ -560,4 +592,4 @@ async def test_the_secrets_of_an_ended_attempt_are_written_down_no_more(hub):
 
     await until(lambda: report not in hub.store.rows[attempt.id].secrets)
     assert hub.manager.get("ada").secrets == NO_SECRETS
-    assert not hub.manager.report(report, 1)
+    assert not await hub.manager.report(report, 1)

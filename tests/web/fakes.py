@@ -187,7 +187,7 @@ class FakeServers:
         finally:
             self.watching -= 1
 
-    def report(self, secret: str, port: int | None) -> bool:
+    async def report(self, secret: str, port: int | None) -> bool:
         self.asked.append(("report", secret, port))
         return secret == "secret-report"
 

@@ -82,15 +82,16 @@ class SlurmScheduler:
     async def submit(self, request: JobRequest) -> str:
         """Submit as the user; as `Scheduler.submit`."""
         argv = commands.build_sbatch(request, extra_args=self._settings.extra_args)
-        settles_after_s = self._settings.command_timeout_s + answers.SETTLE_GRACE_S
+        settle_s = self._settings.settle_s
         try:
             result = await self._runner.run(argv, user=request.user, stdin=request.script.encode())
         except ConnectFailed as error:
             raise SchedulerUnavailable(error.user_message, error.detail) from error
         except (ConnectionLost, CommandTimedOut, TransportError) as error:
             message = "Slurm did not say whether it took the job."
+            settles_after_s = self._settings.command_timeout_s + settle_s
             raise SubmitDoubtful(message, str(error), settles_after_s=settles_after_s) from error
-        return answers.parse_submitted(result)
+        return answers.parse_submitted(result, settle_s)
 
     async def cancel(self, user: str, job_id: str) -> None:
         """Cancel one way, and if that fails the other; as `Scheduler.cancel`.
