@@ -127,6 +127,11 @@ class LogRead:
 
 
 @dataclass(frozen=True, slots=True)
+class Adopted:
+    """A new hub process takes over; the one before may have been gone for long."""
+
+
+@dataclass(frozen=True, slots=True)
 class Ticked:
     """Time has passed."""
 
@@ -144,6 +149,7 @@ Event = (
     | FoundUnsafe
     | StopWanted
     | LogRead
+    | Adopted
     | Ticked
 )
 
@@ -228,6 +234,8 @@ def step(attempt: Attempt, event: Event, now: float, clocks: Clocks) -> Step:  #
             return _stop_wanted(attempt, cause, None, now)
         case LogRead(tail):
             return attempt.with_(log_tail=tail), ()
+        case Adopted():
+            return _adopted(attempt, now, clocks)
         case Ticked():
             return _ticked(attempt, now, clocks)
         case _:
@@ -374,6 +382,16 @@ def _found_unsafe(attempt: Attempt, message: str, now: float) -> Step:
     if attempt.state is not State.STARTING:
         return attempt, ()
     return _stop_wanted(attempt, StopCause.UNSAFE, explain.unsafe(message), now)
+
+
+def _adopted(attempt: Attempt, now: float, clocks: Clocks) -> Step:
+    if attempt.state is State.STOPPING:
+        return _cancel_again(attempt, now, clocks)
+    if attempt.state is not State.STARTING:
+        return attempt, ()
+    # Jupyter may have come up long ago, with no hub there to see it: the wait for it begins anew.
+    waiting = attempt.with_(deadline=now + clocks.start_timeout_s)
+    return waiting, (Prove(),) if attempt.port is not None else ()
 
 
 # ---- the end --------------------------------------------------------------------------------------------------------

@@ -65,6 +65,8 @@ class ListingLoop:
         self._waiting_total = 0
         self._unknown: tuple[tuple[str, str, str], ...] = ()
         self._burst = 0
+        self._has_looked = False
+        """Every attempt has heard what at least one listing shows of its job."""
 
     # ---- the loops --------------------------------------------------------------------------------------------------
 
@@ -77,7 +79,7 @@ class ListingLoop:
     async def run_clocks(self) -> None:
         """Let time pass for every attempt that waits for it; never returns.
 
-        The clocks stand still until the first good listing: a restarted hub must not give up a job that runs.
+        Deadlines wait for the first good listing: a restarted hub must not give up a job that has begun to run.
         """
         registry = self._supervisor.registry
         while True:
@@ -85,8 +87,7 @@ class ListingLoop:
             due = self._next_due()
             timeout_s = None if due is None else max(0.05, due - self._clock.wall())
             await wait_for_event(registry.changed, timeout_s)
-            if self._last_answer_at is not None or self._failing_since is not None:
-                await self.tick()
+            await self.tick()
 
     def _next_due(self) -> float | None:
         """When the next attempt needs its clock looked at: wall seconds, None if none does."""
@@ -97,7 +98,7 @@ class ListingLoop:
                 dues.append(now + 1)
             elif attempt.state is State.STARTING and self._supervisor.registry.is_watched(attempt.user):
                 dues.append(min(attempt.deadline or now + 2, now + 2))
-            elif attempt.deadline is not None:
+            elif attempt.deadline is not None and self._has_looked:
                 dues.append(attempt.deadline)
         return min(dues, default=None)
 
@@ -106,7 +107,8 @@ class ListingLoop:
         registry = self._supervisor.registry
         now = self._clock.wall()
         for attempt in registry.live():
-            if attempt.state is State.STOPPING or (attempt.deadline is not None and now >= attempt.deadline):
+            overdue = attempt.deadline is not None and now >= attempt.deadline and self._has_looked
+            if attempt.state is State.STOPPING or overdue:
                 await self._supervisor.feed(attempt.user, attempt.id, life.Ticked())
             elif (
                 attempt.state is State.STARTING
@@ -154,6 +156,9 @@ class ListingLoop:
         self._problem = "" if listing.sees_all_users else _HIDDEN
         self._waiting_total = listing.waiting_total
         await self._apply(listing)
+        if not self._has_looked:
+            self._has_looked = True
+            self._supervisor.registry.changed.set()
         return True
 
     def _note_failure(self, error: HubError) -> None:

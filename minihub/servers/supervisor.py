@@ -204,10 +204,8 @@ class Supervisor:
         if attempt.job_id is None and attempt.doubt_until is None:
             settles_at = self._clock.wall() + self._settings.doubt_s
             await self.feed(attempt.user, attempt.id, life.SubmitDoubted(settles_at))
-        elif attempt.state is State.STOPPING:
-            await self.feed(attempt.user, attempt.id, life.Ticked())
-        elif attempt.state is State.STARTING and attempt.port is not None:
-            self._carry_out(attempt, life.Prove())
+        else:
+            await self.feed(attempt.user, attempt.id, life.Adopted())
 
     # ---- commands ---------------------------------------------------------------------------------------------------
 

@@ -438,6 +438,29 @@ async def test_a_new_hub_adopts_what_the_old_one_left(stage):
     await new.supervisor.close()
 
 
+async def test_a_hub_that_was_long_gone_gives_up_nothing_that_runs():
+    """The deadlines are over, but the job has begun to run, and Jupyter has come up, with no hub there to see it."""
+    old = Hub()
+    waiting, starting = await old.queued("ada"), await old.queued("bob")
+    old.scheduler.change(starting.job_id, JobPhase.RUNNING, "RUNNING", node="n1")
+    await old.listing.look()
+    await old.supervisor.close()
+    for attempt in (waiting, starting):
+        comment = f"{attempt.tag} 4321"
+        old.scheduler.change(attempt.job_id, JobPhase.RUNNING, "RUNNING", node="n1", comment=comment)
+    old.clock.advance(5000)
+
+    new = Hub(old.store, old.scheduler, old.clock)
+    await new.manager.adopt_all()
+    await new.listing.tick()
+    assert (new.state("ada"), new.state("bob")) == (State.QUEUED, State.STARTING)
+    await new.listing.look()
+    await new.listing.tick()
+    await until(lambda: new.state("ada") is new.state("bob") is State.READY)
+    assert new.scheduler.cancelled == []
+    await new.supervisor.close()
+
+
 async def test_an_unknown_tag_is_never_cancelled(hub):
     """A restored store, or a second hub: nobody's job is touched."""
     hub.scheduler.add_job("ada", "minihub-h0-aaaaaaaaaaaa", JobPhase.RUNNING, "RUNNING")
