@@ -124,6 +124,8 @@ class _Hub:
         settings = ground.settings
         self._settings = settings
         self._keeper = keeper
+        self._loops = TaskKeeper()
+        """What gives the supervisor work: ends before it."""
         self._scheduler = scheduler
         self._entrance = entrance
         self._tls = load_front_tls(settings, ground.state_dir, clock)
@@ -190,8 +192,8 @@ class _Hub:
         self._preparer.report_url = build_report_url(
             self._settings, port, tls=self._tls is not None, local=local
         )
-        self._keeper.start(self._look(), name="listing")
-        self._keeper.start(self._listing.run_clocks(), name="clocks")
+        self._loops.start(self._look(), name="listing")
+        self._loops.start(self._listing.run_clocks(), name="clocks")
         self._keeper.start(tidy_now_and_then(), name="tidying")
         if self._tls is not None:
             self._keeper.start(self._tls.reload_when_renewed(), name="certificate")
@@ -217,6 +219,7 @@ class _Hub:
 
     async def close(self) -> None:
         """Stop the work; touches no job."""
+        await self._loops.close()
         await self._supervisor.close()
         await self._pools.close()
         if self._access is not None:

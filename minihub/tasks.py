@@ -60,6 +60,13 @@ class TaskKeeper:
     def __len__(self) -> int:
         return len(self._tasks)
 
+    async def finish(self, patience_s: float) -> None:
+        """Wait until all have ended by themselves, those that they start meanwhile too, but no longer than that."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(patience_s):
+                while self._tasks:
+                    await asyncio.wait(tuple(self._tasks))
+
     async def close(self) -> None:
         """Cancel what still runs and wait for its end."""
         tasks = list(self._tasks)

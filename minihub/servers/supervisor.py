@@ -42,6 +42,8 @@ _PROVE_PATIENT_S = 0.1
 """So long a pause says that several tries were in vain."""
 _PROVE_SLOWEST_S = 1.0
 _RESAVE_S = 5.0
+_FINISH_S = 5.0
+"""How long the end of the hub waits for what is on its way to the scheduler: sbatch takes a fraction of a second."""
 
 
 class AttemptStore(Protocol):
@@ -98,6 +100,8 @@ class Supervisor:
         self._close_connections = close_connections
         self._locks: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._tasks = TaskKeeper()
+        self._errands = TaskKeeper()
+        """Short, and worth waiting for at the end of the hub."""
         self._running: set[tuple[str, str]] = set()
         self._unsaved: set[str] = set()
 
@@ -112,7 +116,7 @@ class Supervisor:
         Raises:
             StoreError: It could not be written down: nothing was begun.
         """
-        return await self._tasks.carry_through(self._begin(attempt, request), name=f"begin {attempt.tag}")
+        return await self._errands.carry_through(self._begin(attempt, request), name=f"begin {attempt.tag}")
 
     async def _begin(self, attempt: Attempt, request: JobRequest) -> Attempt:
         async with self._locks[attempt.user]:
@@ -122,7 +126,7 @@ class Supervisor:
             await self._store.save(build_row(attempt))
             self.registry.put(attempt)
         log.info("%s: starting attempt %s", attempt.user, attempt.id)
-        self._tasks.start(self._submit(attempt, request), name=f"submit {attempt.tag}")
+        self._errands.start(self._submit(attempt, request), name=f"submit {attempt.tag}")
         return attempt
 
     async def feed(self, user: str, attempt_id: str, event: life.Event) -> Attempt | None:
@@ -151,7 +155,7 @@ class Supervisor:
 
     async def feed_for_request(self, attempt: Attempt, event: life.Event) -> Attempt | None:
         """The same on behalf of a request, whose handler is cancelled when its browser goes away: carried through."""
-        return await self._tasks.carry_through(
+        return await self._errands.carry_through(
             self.feed(attempt.user, attempt.id, event), name=f"feed {attempt.tag}"
         )
 
@@ -216,21 +220,21 @@ class Supervisor:
             case life.CloseConnections():
                 self._close_connections(attempt.user)
             case life.Cancel():
-                self._once(attempt, "cancel", self._cancel, attempt, command)
+                self._once(self._errands, attempt, "cancel", lambda: self._cancel(attempt, command))
             case life.Prove():
-                self._once(attempt, "prove", self._prove, attempt)
+                self._once(self._tasks, attempt, "prove", lambda: self._prove(attempt))
             case life.Explain():
-                self._once(attempt, "explain", self._explain, attempt, command)
+                self._once(self._tasks, attempt, "explain", lambda: self._explain(attempt, command))
 
     def _once(
-        self, attempt: Attempt, what: str, work: Callable[..., Coroutine[Any, Any, None]], *args: object
+        self, keeper: TaskKeeper, attempt: Attempt, what: str, work: Callable[[], Coroutine[Any, Any, None]]
     ) -> None:
         """Run `work` unless it is running for this attempt already."""
         key = (attempt.id, what)
         if key in self._running:
             return
         self._running.add(key)
-        task = self._tasks.start(work(*args), name=f"{what} {attempt.tag}")
+        task = keeper.start(work(), name=f"{what} {attempt.tag}")
         task.add_done_callback(lambda _: self._running.discard(key))
 
     async def _submit(self, attempt: Attempt, request: JobRequest) -> None:
@@ -334,5 +338,15 @@ class Supervisor:
         )
 
     async def close(self) -> None:
-        """Stop all work; touches no job. What was half done is finished by the next start."""
+        """Stop all work; touches no job.
+
+        What is on its way to the scheduler has a moment to come back and be written down; the rest is finished by the
+        next start. To be called when nobody feeds events any more, with the store still open.
+        """
+        await self._errands.finish(_FINISH_S)
+        await self._errands.close()
         await self._tasks.close()
+        for user in self._unsaved:
+            attempt = self.registry.get(user)
+            assert attempt is not None
+            await self._save(attempt)

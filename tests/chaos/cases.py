@@ -54,5 +54,3 @@ def by_the_clock(kind: str, count: int, rng: random.Random) -> list[Case]:
         )
         for number in range(count)
     ]
-
-

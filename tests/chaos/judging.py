@@ -2,57 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
-from dataclasses import dataclass
 
+from tests.chaos.reading import AnyJob, Row, newest
 from tests.chaos.scenarios import AT_REST, Facts, Scenario
-
-
-@dataclass(frozen=True)
-class Row:
-    """An attempt as the store has it."""
-
-    id: str
-    user: str
-    tag: str
-    state: str
-    live: bool
-    created_at: float
-    job_id: str | None
-    data: dict
-
-    @property
-    def failure(self) -> str:
-        return (self.data.get("failure") or {}).get("kind", "")
-
-    @property
-    def cause(self) -> str:
-        return self.data.get("stop_cause") or ""
-
-
-@dataclass(frozen=True)
-class AnyJob:
-    """A job of this hub as squeue shows it, ended ones too."""
-
-    id: str
-    user: str
-    state: str
-    tag: str
-
-    @property
-    def is_live(self) -> bool:
-        return self.state in ("PENDING", "RUNNING", "CONFIGURING", "SUSPENDED")
-
-
-def parse_row(values: tuple) -> Row:
-    *plain, data = values
-    return Row(*plain, data=json.loads(data))
-
-
-def newest(rows: list[Row], user: str) -> Row | None:
-    mine = [row for row in rows if row.user == user]
-    return max(mine, key=lambda row: row.created_at, default=None)
 
 
 def judge_records(rows: list[Row], jobs: list[AnyJob]) -> list[str]:
@@ -83,9 +36,8 @@ def judge_rest(facts: Facts, scenario: Scenario, rows: list[Row], jobs: list[Any
     mine = [job for job in jobs if job.user == facts.user]
     live = [job for job in mine if job.is_live]
     broken: list[str] = []
-    if row is None or row.id == facts.before:
-        if "start" in facts.acknowledged:
-            broken.append("the start was acknowledged and is forgotten")
+    if (row is None or row.id == facts.before) and "start" in facts.acknowledged:
+        broken.append("the start was acknowledged and is forgotten")
     if row is None:
         return [*broken, *(f"job {job.id} lives and nobody knows it" for job in live)]
     if row.state not in AT_REST:

@@ -7,10 +7,7 @@ import contextlib
 import json
 import os
 import random
-import shutil
-import sqlite3
 import sys
-import tempfile
 import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
@@ -19,7 +16,8 @@ from typing import Any
 
 from yarl import URL
 
-from tests.chaos.judging import AnyJob, Row, judge_records, judge_rest, newest, parse_row
+from tests.chaos.judging import judge_records, judge_rest
+from tests.chaos.reading import newest, read_jobs, read_rows
 from tests.chaos.scenarios import AT_REST, GONE, SCENARIOS, Facts, Scenario, Someone, someone
 from tests.cluster.conftest import Cluster
 from tests.e2e.kit import Hub, cluster_settings, new_hub, slurm, visitor
@@ -132,7 +130,7 @@ class Lane:
             facts = [Facts(one.name, self._newest_id(one.name)) for one, _ in cast]
             self.plan(case.point)
             await self._act(cast, facts, case.point, outcome)
-            outcome.broken += judge_records(self.rows(), self.jobs())
+            outcome.broken += judge_records(read_rows(self.hub), read_jobs(self.hub))
             if case.again is not None:
                 await self._die_again(case.again, outcome)
             self.plan(None)
@@ -216,10 +214,10 @@ class Lane:
             await asyncio.sleep(0.1)
 
     def _at_rest(self) -> bool:
-        return all(row.state in AT_REST for row in self.rows() if row.live)
+        return all(row.state in AT_REST for row in read_rows(self.hub) if row.live)
 
     async def _judge(self, cast: Any, facts: list[Facts], outcome: Outcome) -> list[str]:
-        rows, jobs = self.rows(), self.jobs()
+        rows, jobs = read_rows(self.hub), read_jobs(self.hub)
         broken = judge_records(rows, jobs)
         for (one, scenario), told in zip(cast, facts, strict=True):
             said = judge_rest(told, scenario, rows, jobs) + await self._judge_by_browser(one, told)
@@ -242,7 +240,7 @@ class Lane:
             if status != 200:
                 broken.append("the login is lost")
         await one.log_in()
-        row = newest(self.rows(), one.name)
+        row = newest(read_rows(self.hub), one.name)
         shown = (await one.person.server()).get("state", "")
         if row is not None and shown != row.state:
             broken.append(f"the hub says {shown}, its store {row.state}")
@@ -257,7 +255,7 @@ class Lane:
         if self.hub.process is not None and self.hub.process.poll() is None:
             self.hub.kill()
         self.plan(None)
-        if ids := [job.id for job in self.jobs() if job.is_live]:
+        if ids := [job.id for job in read_jobs(self.hub) if job.is_live]:
             slurm("scancel", *ids)
         await asyncio.to_thread(self.hub.start)
         await self._settle()
@@ -299,39 +297,17 @@ class Lane:
         """The same for the hub that takes over, when the one before was killed a moment after the scenario began."""
         one = self.people[0]
         await self._prepare(one, scenario)
-        await self._act([(one, scenario)], [Facts(one.name)], Point(delay_s=0.25), Outcome(Case("", "", Point())))
+        await self._act(
+            [(one, scenario)], [Facts(one.name)], Point(delay_s=0.25), Outcome(Case("", "", Point()))
+        )
         self.plan(None)
         await asyncio.to_thread(self.hub.start)
         await self._settle()
         return self.crossings()
 
-    def rows(self) -> list[Row]:
-        """All attempts in a copy of the store: to open the store itself would change it."""
-        state = self.hub.directory / "state"
-        for _ in range(20):
-            with tempfile.TemporaryDirectory() as copy:
-                for suffix in ("", "-wal"):
-                    with contextlib.suppress(FileNotFoundError):
-                        shutil.copy(state / f"minihub.sqlite{suffix}", copy)
-                try:
-                    with contextlib.closing(sqlite3.connect(f"{copy}/minihub.sqlite")) as connection:
-                        found = connection.execute(
-                            "SELECT id, user, tag, state, live, created_at, job_id, data FROM attempts"
-                        ).fetchall()
-                except sqlite3.DatabaseError:
-                    continue  # copied in the middle of a write
-            return [parse_row(values) for values in found]
-        raise AssertionError("the store cannot be copied")
-
     def _newest_id(self, user: str) -> str:
-        row = newest(self.rows(), user)
+        row = newest(read_rows(self.hub), user)
         return "" if row is None else row.id
-
-    def jobs(self) -> list[AnyJob]:
-        """All jobs of this hub, those that have ended too."""
-        text = slurm("squeue", "-h", "-t", "all", "-o", "%A|%u|%T|%j")
-        found = [AnyJob(*line.split("|")) for line in text.splitlines()]
-        return [job for job in found if self.hub.id and self.hub.id in job.tag]
 
 
 def install_jupyter(directory: Path, *, hung: bool) -> None:
@@ -357,5 +333,7 @@ async def open_lane(cluster: Cluster, kind: str, users: list[str], seed: int) ->
         hub.program = (str(PLUGGED),)
         await asyncio.to_thread(hub.start)
         async with contextlib.AsyncExitStack() as stack:
-            people = [await stack.enter_async_context(someone(hub, user, cluster.passwords[user])) for user in users]
+            people = [
+                await stack.enter_async_context(someone(hub, user, cluster.passwords[user])) for user in users
+            ]
             yield Lane(hub, kind, people, seed)

@@ -105,7 +105,9 @@ def name_work(work):
     """What a transaction of the store is, and whose: "store.Attempts.save[queued]"."""
     inner = inspect.getclosurevars(work).nonlocals
     row = inner.get("row")
-    detail = f"[{row.state}{'+port' if json.loads(row.data).get('port') else ''}]" if hasattr(row, "state") else ""
+    detail = (
+        f"[{row.state}{'+port' if json.loads(row.data).get('port') else ''}]" if hasattr(row, "state") else ""
+    )
     user = getattr(row, "user", None) or inner.get("user") or inner.get("name") or inner.get("actor")
     place = work.__qualname__.partition(".<locals>")[0]
     return f"store.{place}{detail}", user if isinstance(user, str) else None
@@ -258,7 +260,7 @@ def main() -> int:
     sys.path.pop(0)
     config = Path(sys.argv[sys.argv.index("--config") + 1])
     sys.meta_path.insert(0, Finder(Recorder(config.parent)))
-    from minihub.cli import main as serve
+    from minihub.cli import main as serve  # noqa: PLC0415 - only now is it watched
 
     return serve()
 

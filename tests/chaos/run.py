@@ -63,7 +63,8 @@ class Run:
             broken = sum(bool(outcome.broken) for outcome in mine)
             lines.append(f"{name:28}{len(mine):7}{sum(o.kills for o in mine):7}{broken:8}")
         points = Counter(
-            "at a crossing" if outcome.case.point.delay_s is None else "by the clock" for outcome in self.outcomes
+            "at a crossing" if outcome.case.point.delay_s is None else "by the clock"
+            for outcome in self.outcomes
         )
         lines.append(
             f"{kills} kills in {len(self.outcomes)} cases (first kill {', '.join(f'{n} {how}' for how, n in points.items())}; "
@@ -101,8 +102,12 @@ def extra_users(cluster: Cluster) -> list[str]:
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="scripts/chaos", description=__doc__)
-    parser.add_argument("--seed", type=int, default=random.randrange(10**6), help="repeats the order and the times")
-    parser.add_argument("--clocked", type=int, default=80, help="kills by the clock besides those at crossings")
+    parser.add_argument(
+        "--seed", type=int, default=random.randrange(10**6), help="repeats the order and the times"
+    )
+    parser.add_argument(
+        "--clocked", type=int, default=80, help="kills by the clock besides those at crossings"
+    )
     parser.add_argument("--most", type=int, default=0, help="cases of each kind of hub (default: all)")
     parser.add_argument("--only", default="", help="one case as the table names it, or part of such names")
     options = parser.parse_args()

@@ -100,6 +100,11 @@ class Hub:
         return self.manager.get(user).state
 
 
+@pytest.fixture(autouse=True)
+def ends_soon(monkeypatch):
+    monkeypatch.setattr("minihub.servers.supervisor._FINISH_S", 0.05)
+
+
 @pytest.fixture
 async def hub():
     hub = Hub()
@@ -459,6 +464,34 @@ async def test_a_hub_that_was_long_gone_gives_up_nothing_that_runs():
     await until(lambda: new.state("ada") is new.state("bob") is State.READY)
     assert new.scheduler.cancelled == []
     await new.supervisor.close()
+
+
+async def test_the_end_of_the_hub_waits_for_sbatchs_answer_and_writes_it_down(monkeypatch):
+    monkeypatch.setattr("minihub.servers.supervisor._FINISH_S", 5)
+    hub = Hub()
+    hub.scheduler.submit_gate = asyncio.Event()
+    attempt = await hub.start()
+    await until(lambda: hub.scheduler.submitted)
+    closing = asyncio.ensure_future(hub.supervisor.close())
+    await asyncio.sleep(0)
+    hub.scheduler.submit_gate.set()
+    await closing
+
+    row = hub.store.rows[attempt.id]
+    assert (row.state, row.job_id) == ("queued", "1")
+    assert hub.scheduler.cancelled == []
+
+
+async def test_the_end_of_the_hub_writes_down_what_could_not_be_written_before():
+    hub = Hub()
+    attempt = await hub.queued()
+    hub.store.broken = True
+    await hub.manager.stop("ada", StopCause.USER, by="ada")
+    assert hub.store.rows[attempt.id].state == "queued"
+    hub.store.broken = False
+    await hub.supervisor.close()
+
+    assert hub.store.rows[attempt.id].state == "stopping"
 
 
 async def test_an_unknown_tag_is_never_cancelled(hub):
