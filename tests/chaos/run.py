@@ -9,6 +9,7 @@ import random
 import sys
 import time
 from collections import Counter, deque
+from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 
 from tests.chaos import cases
@@ -19,38 +20,33 @@ LANES = ("push", "pull", "late", "hung", "push")
 """Hubs at work at once; those of one kind share its cases."""
 USERS_EACH = 2
 
+Collect = Callable[[Lane, random.Random], Awaitable[list[Case]]]
+"""Finds the cases for a lane."""
+
 
 class Run:
     """Shares the cases out among the lanes and keeps count."""
 
-    def __init__(self, seed: int, *, clocked: int, only: str, most: int) -> None:
+    def __init__(self, seed: int, collect: Collect) -> None:
         self.seed = seed
         self.outcomes: list[Outcome] = []
-        self._clocked = clocked
-        self._only = only
-        self._most = most
+        self._collect = collect
         self._queues: dict[str, asyncio.Task[deque[Case]]] = {}
 
     async def work(self, lane: Lane) -> None:
         """Run cases of this lane's kind until there are none."""
         if lane.kind not in self._queues:
-            self._queues[lane.kind] = asyncio.ensure_future(self._collect(lane))
+            self._queues[lane.kind] = asyncio.ensure_future(self._fill(lane))
         queue = await self._queues[lane.kind]
         while queue:
             outcome = await lane.run(queue.popleft())
             self.outcomes.append(outcome)
             print(describe(outcome), flush=True)
 
-    async def _collect(self, lane: Lane) -> deque[Case]:
-        rng = random.Random(f"{self.seed} {lane.kind}")
-        if "/" in self._only:
-            return deque([Case.parse(self._only)] if self._only.startswith(f"{lane.kind}/") else [])
-        found = await cases.rehearsed(lane)
-        found += await cases.rehearsed_again(lane, rng)
-        found += cases.by_the_clock(lane.kind, self._clocked // len(KINDS), rng)
-        rng.shuffle(found)
-        found = [case for case in found if self._only in str(case)]
-        return deque(found[: self._most] if self._most else found)
+    async def _fill(self, lane: Lane) -> deque[Case]:
+        found = await self._collect(lane, random.Random(f"{self.seed} {lane.kind}"))
+        print(f"{lane.kind}: {len(found)} cases", flush=True)
+        return deque(found)
 
     def report(self, took_s: float) -> str:
         """The sums."""
@@ -100,6 +96,22 @@ def extra_users(cluster: Cluster) -> list[str]:
     return sorted(name for name in cluster.passwords if name.startswith("user"))
 
 
+def collect_as(options: argparse.Namespace) -> Collect:
+    """The cases that the command line wants."""
+
+    async def collect(lane: Lane, rng: random.Random) -> list[Case]:
+        if "/" in options.only:
+            return [Case.parse(options.only)] if options.only.startswith(f"{lane.kind}/") else []
+        found = await cases.rehearsed(lane)
+        found += await cases.rehearsed_again(lane, rng)
+        found += cases.by_the_clock(lane.kind, options.clocked // len(KINDS), rng)
+        rng.shuffle(found)
+        found = [case for case in found if options.only in str(case)]
+        return found[: options.most] if options.most else found
+
+    return collect
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(prog="scripts/chaos", description=__doc__)
     parser.add_argument(
@@ -113,7 +125,7 @@ def main() -> int:
     options = parser.parse_args()
     cluster = Cluster(os.environ["MINIHUB_CLUSTER_NAME"])
     kinds = tuple(kind for kind in LANES if "/" not in options.only or options.only.startswith(f"{kind}/"))
-    run = Run(options.seed, clocked=options.clocked, only=options.only, most=options.most)
+    run = Run(options.seed, collect_as(options))
     began = time.monotonic()
     print(f"seed {options.seed}", flush=True)
     asyncio.run(run_lanes(cluster, extra_users(cluster), kinds, run))

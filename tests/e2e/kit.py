@@ -180,14 +180,14 @@ class Hub:
                 env=self.environment(),
             )
 
-    def start(self) -> Hub:
+    def start(self, patience_s: float = START_S) -> Hub:
         """Start the process and wait until it answers."""
         self.launch()
-        end = time.monotonic() + START_S
+        end = time.monotonic() + patience_s
         while not self._answers():
             assert self.process is not None
             assert self.process.poll() is None, f"the hub ended: {self.log[-4000:]}"
-            assert time.monotonic() < end, f"no hub after {START_S} s: {self.log[-4000:]}"
+            assert time.monotonic() < end, f"no hub after {patience_s:g} s: {self.log[-4000:]}"
             time.sleep(0.05)
         if self.settings["hub"]["port"] == 0:
             # A restarted hub is found where it was.

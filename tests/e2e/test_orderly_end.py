@@ -28,8 +28,8 @@ async def ended(hub) -> int:
     return await asyncio.to_thread(hub.process.wait, 20)
 
 
-async def test_the_answer_of_sbatch_is_awaited_and_written_down(held_hub, passwords, holds):
-    hub = held_hub
+async def test_the_answer_of_sbatch_is_awaited_and_written_down(quick_hub, passwords, holds):
+    hub = quick_hub.start()
     async with visitor(hub, "alice") as alice, visitor(hub, "bob") as bob:
         for one in (alice, bob):
             await one.log_in(passwords[one.name])
@@ -54,9 +54,9 @@ async def test_the_answer_of_sbatch_is_awaited_and_written_down(held_hub, passwo
         await asyncio.gather(alice.stop(), bob.stop())
 
 
-async def test_what_does_not_answer_is_not_awaited_for_ever(held_hub, passwords, holds):
+async def test_what_does_not_answer_is_not_awaited_for_ever(quick_hub, passwords, holds):
     """The record of before does for the next hub: a submission without an answer, a stop without a confirmation."""
-    hub = held_hub
+    hub = quick_hub.start()
     async with visitor(hub, "alice") as alice, visitor(hub, "bob") as bob:
         for one in (alice, bob):
             await one.log_in(passwords[one.name])
