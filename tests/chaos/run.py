@@ -13,12 +13,14 @@ from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 
 from tests.chaos import cases
+from tests.chaos.first_start import kill_first_starts
 from tests.chaos.lane import KINDS, Case, Lane, Outcome, open_lane
 from tests.cluster.conftest import Cluster
 
 LANES = ("push", "pull", "late", "hung", "push")
 """Hubs at work at once; those of one kind share its cases."""
 USERS_EACH = 2
+FIRST_STARTS = 20
 
 Collect = Callable[[Lane, random.Random], Awaitable[list[Case]]]
 """Finds the cases for a lane."""
@@ -112,6 +114,20 @@ def collect_as(options: argparse.Namespace) -> Collect:
     return collect
 
 
+async def run_all(cluster: Cluster, kinds: tuple[str, ...], run: Run, *, firsts: int) -> None:
+    """The lanes, and first starts beside them."""
+
+    async def first_starts() -> None:
+        for outcome in await kill_first_starts(cluster, run.seed, firsts):
+            run.outcomes.append(outcome)
+            print(describe(outcome), flush=True)
+
+    async with asyncio.TaskGroup() as group:
+        group.create_task(run_lanes(cluster, extra_users(cluster), kinds, run))
+        if firsts:
+            group.create_task(first_starts())
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(prog="scripts/chaos", description=__doc__)
     parser.add_argument(
@@ -128,7 +144,7 @@ def main() -> int:
     run = Run(options.seed, collect_as(options))
     began = time.monotonic()
     print(f"seed {options.seed}", flush=True)
-    asyncio.run(run_lanes(cluster, extra_users(cluster), kinds, run))
+    asyncio.run(run_all(cluster, kinds, run, firsts=0 if options.only else FIRST_STARTS))
     print(run.report(time.monotonic() - began))
     return 1 if not run.outcomes or any(outcome.broken for outcome in run.outcomes) else 0
 

@@ -9,7 +9,8 @@ from minihub.errors import Forbidden
 from minihub.servers.model import Attempt, StopCause
 from minihub.web.client import client_address, is_logout_click
 from minihub.web.cookies import drop_login_cookie
-from minihub.web.keys import DEPS, LOGIN_COOKIE, PRINCIPAL, URLS
+from minihub.web.deps import Deps
+from minihub.web.keys import DEPS, KEEPER, LOGIN_COOKIE, PRINCIPAL, URLS
 from minihub.web.respond import json_response, page, user_of
 from minihub.web.urls import with_query
 
@@ -52,18 +53,25 @@ async def state(request: web.Request) -> web.Response:
 async def log_out(request: web.Request, principal: Principal) -> web.Response:
     """Log `principal` out, whose login cookie came with the request, and say what was done."""
     deps = request.app[DEPS]
-    address = client_address(request, deps.settings.hub)
-    attempt = None
-    if deps.settings.servers.stop_on_logout and _live(deps.servers.get(principal.user)):
-        # First the server: should this fail, the user is still logged in and can try again.
-        attempt = await deps.servers.stop(principal.user, StopCause.LOGOUT, by=principal.user)
-        await deps.audit("stop", user=principal.user, address=address)
-    await deps.logins.revoke(request[LOGIN_COOKIE])
-    await deps.audit("logout", user=principal.user, address=address)
+    # Who logs out and closes the window at once is logged out all the same.
+    ending = _end(deps, principal.user, request[LOGIN_COOKIE], client_address(request, deps.settings.hub))
+    attempt = await request.app[KEEPER].carry_through(ending, name=f"logout of {principal.user}")
     del request[PRINCIPAL]
     response = _done(request, principal.user, attempt)
     drop_login_cookie(request, response, deps.settings.hub)
     return response
+
+
+async def _end(deps: Deps, user: str, cookie: str, address: str) -> Attempt | None:
+    """End the server, if logout does that, and then the login; return the server that is being stopped."""
+    attempt = None
+    if deps.settings.servers.stop_on_logout and _live(deps.servers.get(user)):
+        # First the server: should this fail, the user is still logged in and can try again.
+        attempt = await deps.servers.stop(user, StopCause.LOGOUT, by=user)
+        await deps.audit("stop", user=user, address=address)
+    await deps.logins.revoke(cookie)
+    await deps.audit("logout", user=user, address=address)
+    return attempt
 
 
 def _done(request: web.Request, user: str, attempt: Attempt | None) -> web.Response:
