@@ -46,9 +46,7 @@ class Run:
             print(describe(outcome), flush=True)
 
     async def _fill(self, lane: Lane) -> deque[Case]:
-        found = await self._collect(lane, random.Random(f"{self.seed} {lane.kind}"))
-        print(f"{lane.kind}: {len(found)} cases", flush=True)
-        return deque(found)
+        return deque(await self._collect(lane, random.Random(f"{self.seed} {lane.kind}")))
 
     def report(self, took_s: float) -> str:
         """The sums."""
@@ -108,6 +106,7 @@ def collect_as(options: argparse.Namespace) -> Collect:
         found += await cases.rehearsed_again(lane, rng)
         found += cases.by_the_clock(lane.kind, options.clocked // len(KINDS), rng)
         rng.shuffle(found)
+        print(f"{lane.kind}: {len(found)} cases known", flush=True)
         found = [case for case in found if options.only in str(case)]
         return found[: options.most] if options.most else found
 
@@ -136,7 +135,12 @@ def main() -> int:
     parser.add_argument(
         "--clocked", type=int, default=80, help="kills by the clock besides those at crossings"
     )
-    parser.add_argument("--most", type=int, default=0, help="cases of each kind of hub (default: all)")
+    parser.add_argument(
+        "--most",
+        type=int,
+        default=80,
+        help="cases of each kind of hub, chosen by the seed (0: all; default: 80)",
+    )
     parser.add_argument("--only", default="", help="one case as the table names it, or part of such names")
     options = parser.parse_args()
     cluster = Cluster(os.environ["MINIHUB_CLUSTER_NAME"])
