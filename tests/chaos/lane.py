@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import json
 import random
+import subprocess
 import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
@@ -182,20 +183,17 @@ class Lane:
     async def _nothing_left(self, outcome: Outcome) -> None:
         """The helper and its workers end with their hub."""
         end = time.monotonic() + END_S
-        while left := self._processes():
+        while left := await asyncio.to_thread(self._processes):
             if time.monotonic() > end:
                 outcome.broken.append(f"processes live on without their hub: {left}")
                 return
-            await asyncio.sleep(0.02)
+            await asyncio.sleep(0.1)
 
-    def _processes(self) -> list[int]:
-        config = str(self.hub.config).encode()
-        found = []
-        for process in Path("/proc").glob("[0-9]*"):
-            with contextlib.suppress(OSError):
-                if config in (process / "cmdline").read_bytes().split(b"\0"):
-                    found.append(int(process.name))
-        return found
+    def _processes(self) -> list[str]:
+        found = subprocess.run(
+            ["pgrep", "-f", f"serve --config {self.hub.config}"], capture_output=True, text=True, check=False
+        )
+        return found.stdout.split()
 
     async def _die_again(self, point: Point, outcome: Outcome) -> None:
         """Kill the next hub too, while it takes over."""
@@ -206,7 +204,7 @@ class Lane:
         while self.hub.process.poll() is None and time.monotonic() < end:
             if point.delay_s is None and self._has_taken_over() and self._at_rest():
                 break
-            await asyncio.sleep(0.05)
+            await asyncio.sleep(0.1)
         await self._dead(outcome, missed=point.delay_s is None)
 
     def _has_taken_over(self) -> bool:
@@ -216,7 +214,7 @@ class Lane:
     async def _settle(self) -> None:
         end = time.monotonic() + SETTLE_S
         while not self._at_rest() and time.monotonic() < end:
-            await asyncio.sleep(0.1)
+            await asyncio.sleep(0.25)
 
     def _at_rest(self) -> bool:
         return all(row.state in AT_REST for row in read_rows(self.hub) if row.live)

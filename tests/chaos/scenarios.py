@@ -18,7 +18,7 @@ from tests.e2e.kit import Person, visitor
 
 AT_REST = ("ready", "stopped", "failed")
 PATIENCE_S = 30.0
-LOOK_S = 0.05
+LOOK_S = 0.2
 
 
 @dataclass
