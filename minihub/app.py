@@ -46,7 +46,6 @@ from minihub.web.urls import Urls
 
 log = logging.getLogger(__name__)
 
-_DOUBT_GRACE_S = 15
 _SHUTDOWN_S = 5
 
 
@@ -126,6 +125,8 @@ class _Hub:
         settings = ground.settings
         self._settings = settings
         self._keeper = keeper
+        self._loops = TaskKeeper()
+        """What gives the supervisor work: ends before it."""
         self._scheduler = scheduler
         self._entrance = entrance
         self._tls = load_front_tls(settings, ground.state_dir, clock)
@@ -210,8 +211,8 @@ class _Hub:
         self._preparer.report_url = build_report_url(
             self._settings, port, tls=self._tls is not None, local=local
         )
-        self._keeper.keep(self._look, name="listing")
-        self._keeper.keep(self._listing.run_clocks, name="clocks")
+        self._loops.keep(self._look, name="listing")
+        self._loops.keep(self._listing.run_clocks, name="clocks")
         self._keeper.keep(tidy_now_and_then, name="tidying")
         if self._tls is not None:
             self._keeper.keep(self._tls.reload_when_renewed, name="certificate")
@@ -238,6 +239,7 @@ class _Hub:
     async def close(self) -> None:
         """Stop the work; touches no job."""
         self._stalls.close()
+        await self._loops.close()
         await self._supervisor.close()
         await self._pools.close()
         if self._access is not None:
@@ -289,7 +291,7 @@ def _supervisor_settings(settings: Settings) -> SupervisorSettings:
     servers = settings.servers
     return SupervisorSettings(
         Clocks(servers.spawn_timeout_s, servers.start_timeout_s, servers.cancel_repeat_s),
-        doubt_s=settings.slurm.command_timeout_s + _DOUBT_GRACE_S,
+        doubt_s=settings.slurm.command_timeout_s + settings.slurm.settle_s,
         via_ssh=servers.via == "ssh",
     )
 

@@ -290,6 +290,11 @@ class SlurmSettings(Section):
         "/usr/local/libexec/minihub-job", description="Path of the sudo wrapper where the commands run."
     )
     command_timeout_s: Seconds = Field(20, description="A Slurm command that takes longer is ended.")
+    settle_s: Seconds = Field(
+        15,
+        description="How long after that a submission whose answer was lost may still become a job: Slurm's MessageTimeout "
+        "(10 s unless set) and some more.",
+    )
     listing_waiting_s: Seconds = Field(2, description="Between listings while anybody waits.")
     listing_quiet_s: Seconds = Field(30, description="Between listings in steady state.")
     limits_refresh_s: Seconds = Field(

@@ -8,9 +8,11 @@ import contextvars
 import logging
 from collections import Counter
 from collections.abc import Callable, Coroutine
-from typing import Any
+from typing import Any, TypeVar
 
 from minihub.logs import user_name
+
+T = TypeVar("T")
 
 log = logging.getLogger(__name__)
 
@@ -32,7 +34,7 @@ class TaskKeeper:
         self._tasks: set[asyncio.Task[Any]] = set()
         self.crashes = 0
 
-    def start(self, coroutine: Coroutine[Any, Any, Any], *, name: str, user: str = "") -> asyncio.Task[Any]:
+    def start(self, coroutine: Coroutine[Any, Any, T], *, name: str, user: str = "") -> asyncio.Task[T]:
         """Run `coroutine` in the background.
 
         Args:
@@ -90,6 +92,20 @@ class TaskKeeper:
             await asyncio.sleep(pause)
             pause = min(2 * pause, _LONGEST_PAUSE_S)
 
+    async def carry_through(self, coroutine: Coroutine[Any, Any, T], *, name: str, user: str = "") -> T:
+        """Await `coroutine` in a task of its own, which goes on to its end where the caller is cancelled."""
+
+        async def run() -> T | Exception:
+            try:
+                return await coroutine
+            except Exception as error:  # noqa: BLE001 - it belongs to the caller, and is no crash of the task
+                return error
+
+        outcome = await asyncio.shield(self.start(run(), name=name, user=user))
+        if isinstance(outcome, Exception):
+            raise outcome
+        return outcome
+
     def _ended(self, task: asyncio.Task[Any]) -> None:
         self._tasks.discard(task)
         if task.cancelled():
@@ -105,6 +121,13 @@ class TaskKeeper:
 
     def __len__(self) -> int:
         return len(self._tasks)
+
+    async def finish(self, patience_s: float) -> None:
+        """Wait until all have ended by themselves, those that they start meanwhile too, but no longer than that."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(patience_s):
+                while self._tasks:
+                    await asyncio.wait(tuple(self._tasks))
 
     async def close(self) -> None:
         """Cancel what still runs and wait for its end."""

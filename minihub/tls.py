@@ -9,7 +9,6 @@ import asyncio
 import hashlib
 import ipaddress
 import logging
-import os
 import socket
 import ssl
 from datetime import UTC, datetime, timedelta
@@ -18,6 +17,7 @@ from pathlib import Path
 from minihub.clock import Clock
 from minihub.config import Settings
 from minihub.errors import ConfigError
+from minihub.store.keys import write_private
 
 log = logging.getLogger(__name__)
 
@@ -110,7 +110,6 @@ def _make_self_signed(cert_file: Path, key_file: Path, host: str, now: float) ->
         start + _SELF_SIGNED_LIFETIME,
         [(x509.SubjectAlternativeName(names), False)],
     )
-    descriptor = os.open(key_file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(descriptor, "w") as file:
-        file.write(key)
-    cert_file.write_text(certificate)
+    # The certificate last: where it is, both are whole.
+    write_private(key_file, key.encode())
+    write_private(cert_file, certificate.encode())

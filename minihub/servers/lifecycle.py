@@ -25,9 +25,62 @@ from typing import assert_never
 
 from minihub.schedulers.base import Job, JobEnding, JobPhase
 from minihub.servers import explain
+from minihub.servers.events import (
+    Adopted,
+    Cancel,
+    CloseConnections,
+    Command,
+    Event,
+    Explain,
+    FoundUnsafe,
+    JobEnded,
+    JobMissing,
+    JobSeen,
+    ListNow,
+    LogRead,
+    NotReached,
+    PortReported,
+    Prove,
+    Proved,
+    StopWanted,
+    SubmitDoubted,
+    SubmitFailed,
+    Submitted,
+    Ticked,
+)
 from minihub.servers.model import NO_SECRETS, Attempt, Failure, State, StopCause
 
+__all__ = [
+    "MISSES_THAT_MEAN_GONE",
+    "Adopted",
+    "Cancel",
+    "Clocks",
+    "CloseConnections",
+    "Command",
+    "Event",
+    "Explain",
+    "FoundUnsafe",
+    "JobEnded",
+    "JobMissing",
+    "JobSeen",
+    "ListNow",
+    "LogRead",
+    "NotReached",
+    "PortReported",
+    "Prove",
+    "Proved",
+    "Step",
+    "StopWanted",
+    "SubmitDoubted",
+    "SubmitFailed",
+    "Submitted",
+    "Ticked",
+    "step",
+]  # fmt: skip
+
 MISSES_THAT_MEAN_GONE = 2
+
+Step = tuple[Attempt, tuple[Command, ...]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,156 +90,6 @@ class Clocks:
     spawn_timeout_s: float = 300
     start_timeout_s: float = 120
     cancel_repeat_s: float = 5
-
-
-# ---- events ---------------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class Submitted:
-    """The scheduler took the job."""
-
-    job_id: str
-
-
-@dataclass(frozen=True, slots=True)
-class SubmitFailed:
-    """There is certainly no job."""
-
-    failure: Failure
-
-
-@dataclass(frozen=True, slots=True)
-class SubmitDoubted:
-    """Nobody knows whether there is a job; after `settles_at` (wall seconds) none can come any more."""
-
-    settles_at: float
-
-
-@dataclass(frozen=True, slots=True)
-class JobSeen:
-    """A good listing shows the job."""
-
-    job: Job
-
-
-@dataclass(frozen=True, slots=True)
-class JobMissing:
-    """A good listing, asked for at `asked_at`, lacks the job."""
-
-    asked_at: float
-
-
-@dataclass(frozen=True, slots=True)
-class JobEnded:
-    """The job is over; `ending` is None where nobody knows how."""
-
-    ending: JobEnding | None
-    log_tail: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class PortReported:
-    """The launcher said where Jupyter listens."""
-
-    port: int
-
-
-@dataclass(frozen=True, slots=True)
-class Proved:
-    """The user's protected Jupyter answers at the endpoint."""
-
-
-@dataclass(frozen=True, slots=True)
-class NotReached:
-    """Jupyter has said where it listens, but did not answer the hub there."""
-
-    why: str
-    """In words."""
-
-
-@dataclass(frozen=True, slots=True)
-class FoundUnsafe:
-    """Something answers there that must not be trusted."""
-
-    message: str
-
-
-@dataclass(frozen=True, slots=True)
-class StopWanted:
-    """Somebody or something wants the end."""
-
-    cause: StopCause
-
-
-@dataclass(frozen=True, slots=True)
-class LogRead:
-    """The end of the job's log, as it is now."""
-
-    tail: str
-
-
-@dataclass(frozen=True, slots=True)
-class Ticked:
-    """Time has passed."""
-
-
-Event = (
-    Submitted
-    | SubmitFailed
-    | SubmitDoubted
-    | JobSeen
-    | JobMissing
-    | JobEnded
-    | PortReported
-    | Proved
-    | NotReached
-    | FoundUnsafe
-    | StopWanted
-    | LogRead
-    | Ticked
-)
-
-
-# ---- commands -------------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class Cancel:
-    """Ask the scheduler for the job's end."""
-
-    job_id: str
-    read_log_first: bool = False
-    """A stopped launcher removes its log: read it while it is there."""
-
-
-@dataclass(frozen=True, slots=True)
-class Prove:
-    """Find out whether the user's protected Jupyter answers; go on trying while STARTING."""
-
-
-@dataclass(frozen=True, slots=True)
-class ListNow:
-    """Look at the jobs soon: something has happened."""
-
-
-@dataclass(frozen=True, slots=True)
-class Explain:
-    """Find out how the job ended and read its log; comes back as JobEnded."""
-
-    job_id: str
-    shown_state: str = ""
-    """The final state the listing showed; "" where the job was simply no longer listed."""
-
-
-@dataclass(frozen=True, slots=True)
-class CloseConnections:
-    """Close what is proxied to this server."""
-
-
-Command = Cancel | Prove | ListNow | Explain | CloseConnections
-
-Step = tuple[Attempt, tuple[Command, ...]]
 
 
 def step(attempt: Attempt, event: Event, now: float, clocks: Clocks) -> Step:  # noqa: PLR0911, PLR0912, C901 - one arm an event
@@ -228,6 +131,8 @@ def step(attempt: Attempt, event: Event, now: float, clocks: Clocks) -> Step:  #
             return _stop_wanted(attempt, cause, None, now)
         case LogRead(tail):
             return attempt.with_(log_tail=tail), ()
+        case Adopted():
+            return _adopted(attempt, now, clocks)
         case Ticked():
             return _ticked(attempt, now, clocks)
         case _:
@@ -387,6 +292,16 @@ def _found_unsafe(attempt: Attempt, message: str, now: float) -> Step:
     if attempt.state is not State.STARTING:
         return attempt, ()
     return _stop_wanted(attempt, StopCause.UNSAFE, explain.unsafe(message), now)
+
+
+def _adopted(attempt: Attempt, now: float, clocks: Clocks) -> Step:
+    if attempt.state is State.STOPPING:
+        return _cancel_again(attempt, now, clocks)
+    if attempt.state is not State.STARTING:
+        return attempt, ()
+    # Jupyter may have come up long ago, with no hub there to see it: the wait for it begins anew.
+    waiting = attempt.with_(deadline=now + clocks.start_timeout_s)
+    return waiting, (Prove(),) if attempt.port is not None else ()
 
 
 # ---- the end --------------------------------------------------------------------------------------------------------

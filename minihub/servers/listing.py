@@ -89,7 +89,10 @@ class ListingLoop:
             await self._pause()
 
     async def run_clocks(self) -> None:
-        """Let time pass for every attempt that waits for it; never returns."""
+        """Let time pass for every attempt that waits for it; never returns.
+
+        Deadlines wait for the first good listing: a restarted hub must not give up a job that has begun to run.
+        """
         registry = self._supervisor.registry
         while True:
             registry.changed.clear()

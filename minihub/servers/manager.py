@@ -279,7 +279,7 @@ class Manager:
 
     async def _stop(self, attempt: Attempt, wish: StopWish) -> Attempt:
         log.info("%s: stop (%s) wanted by %s", attempt.user, wish.cause.value, wish.by)
-        after = await self._supervisor.feed(attempt.user, attempt.id, life.StopWanted(wish.cause))
+        after = await self._supervisor.feed_for_request(attempt, life.StopWanted(wish.cause))
         return after or attempt
 
     async def wait_final(self, user: str, timeout_s: float) -> bool:
@@ -291,8 +291,11 @@ class Manager:
         attempt = self._registry.get(user)
         return attempt is None or not attempt.is_live
 
-    def report(self, secret: str, port: int | None) -> bool:
-        """A launcher says where its Jupyter listens, or (None) that its job runs."""
+    async def report(self, secret: str, port: int | None) -> bool:
+        """A launcher says where its Jupyter listens, or (None) that its job runs.
+
+        Returns once the port is written down: a launcher that was answered does not say it again.
+        """
         attempt = self._registry.waiting_for_report(secret)
         if attempt is None or (port is not None and not 0 <= port < 65536):
             return False
@@ -303,7 +306,7 @@ class Manager:
                 self._noticed[attempt.user] = attempt.id
                 self._supervisor.list_now.set()
             return True
-        self._supervisor.feed_soon(attempt, life.PortReported(port))
+        await self._supervisor.feed_for_request(attempt, life.PortReported(port))
         return True
 
     # ---- progress ---------------------------------------------------------------------------------------------------

@@ -128,8 +128,8 @@ class Servers(Protocol):
         """Events from now until ready, failed or stopped (which is the last one); the present state comes first."""
         ...
 
-    def report(self, secret: str, port: int | None) -> bool:
-        """A launcher says where its Jupyter listens, or (None) that its job runs.
+    async def report(self, secret: str, port: int | None) -> bool:
+        """A launcher says where its Jupyter listens, or (None) that its job runs; written down when this returns.
 
         Returns:
             False: nobody waits for that secret (any more).

@@ -42,6 +42,8 @@ _PROVE_PATIENT_S = 0.1
 """So long a pause says that several tries were in vain."""
 _PROVE_SLOWEST_S = 1.0
 _RESAVE_S = 5.0
+_FINISH_S = 5.0
+"""How long the end of the hub waits for what is on its way to the scheduler: sbatch takes a fraction of a second."""
 
 
 class AttemptStore(Protocol):
@@ -98,6 +100,8 @@ class Supervisor:
         self._close_connections = close_connections
         self._locks: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._tasks = TaskKeeper()
+        self._errands = TaskKeeper()
+        """Short, and worth waiting for at the end of the hub."""
         self._running: set[tuple[str, str]] = set()
         self._unsaved: set[str] = set()
 
@@ -112,6 +116,10 @@ class Supervisor:
         Raises:
             StoreError: It could not be written down: nothing was begun.
         """
+        beginning = self._begin(attempt, request)
+        return await self._errands.carry_through(beginning, name=f"begin {attempt.tag}", user=attempt.user)
+
+    async def _begin(self, attempt: Attempt, request: JobRequest) -> Attempt:
         async with self._locks[attempt.user]:
             present = self.registry.get(attempt.user)
             if present is not None and present.is_live:
@@ -123,7 +131,7 @@ class Supervisor:
             await self._store.save(build_row(attempt))
             self.registry.put(attempt)
         log.info("%s: starting attempt %s", attempt.user, attempt.id)
-        self._tasks.start(self._submit(attempt, request), name=f"submit {attempt.tag}", user=attempt.user)
+        self._errands.start(self._submit(attempt, request), name=f"submit {attempt.tag}", user=attempt.user)
         return attempt
 
     async def feed(self, user: str, attempt_id: str, event: life.Event) -> Attempt | None:
@@ -150,10 +158,10 @@ class Supervisor:
                 self._carry_out(new, command)
         return new
 
-    def feed_soon(self, attempt: Attempt, event: life.Event) -> None:
-        """The same from where nothing can be awaited."""
+    async def feed_for_request(self, attempt: Attempt, event: life.Event) -> Attempt | None:
+        """The same on behalf of a request, whose handler is cancelled when its browser goes away: carried through."""
         feeding = self.feed(attempt.user, attempt.id, event)
-        self._tasks.start(feeding, name=f"feed {attempt.tag}", user=attempt.user)
+        return await self._errands.carry_through(feeding, name=f"feed {attempt.tag}", user=attempt.user)
 
     def _show(self, old: Attempt, new: Attempt) -> None:
         if new.state is not old.state:
@@ -212,10 +220,8 @@ class Supervisor:
         if attempt.job_id is None and attempt.doubt_until is None:
             settles_at = self._clock.wall() + self._settings.doubt_s
             await self.feed(attempt.user, attempt.id, life.SubmitDoubted(settles_at))
-        elif attempt.state is State.STOPPING:
-            await self.feed(attempt.user, attempt.id, life.Ticked())
-        elif attempt.state is State.STARTING and attempt.port is not None:
-            self._carry_out(attempt, life.Prove())
+        else:
+            await self.feed(attempt.user, attempt.id, life.Adopted())
 
     # ---- commands ---------------------------------------------------------------------------------------------------
 
@@ -226,14 +232,14 @@ class Supervisor:
             case life.CloseConnections():
                 self._close_connections(attempt.user)
             case life.Cancel():
-                self._once(attempt, "cancel", self._cancel, attempt, command)
+                self._once(self._errands, attempt, "cancel", lambda: self._cancel(attempt, command))
             case life.Prove():
-                self._once(attempt, "prove", self._prove, attempt)
+                self._once(self._tasks, attempt, "prove", lambda: self._prove(attempt))
             case life.Explain():
-                self._once(attempt, "explain", self._explain, attempt, command)
+                self._once(self._tasks, attempt, "explain", lambda: self._explain(attempt, command))
 
     def _once(
-        self, attempt: Attempt, what: str, work: Callable[..., Coroutine[Any, Any, None]], *args: object
+        self, keeper: TaskKeeper, attempt: Attempt, what: str, work: Callable[[], Coroutine[Any, Any, None]]
     ) -> None:
         """Run `work` unless it is running for this attempt already."""
         key = (attempt.id, what)
@@ -242,12 +248,11 @@ class Supervisor:
         self._running.add(key)
         # Whoever proves has nobody to ask him again, so he is begun anew; a cancel and an explanation are asked for
         # again by the clock and by the next listing.
-        work = partial(work, *args)
         name = f"{what} {attempt.tag}"
         if what == "prove":
-            task = self._tasks.keep(work, name=name, user=attempt.user)
+            task = keeper.keep(work, name=name, user=attempt.user)
         else:
-            task = self._tasks.start(work(), name=name, user=attempt.user)
+            task = keeper.start(work(), name=name, user=attempt.user)
         task.add_done_callback(lambda _: self._running.discard(key))
 
     async def _submit(self, attempt: Attempt, request: JobRequest) -> None:
@@ -288,7 +293,7 @@ class Supervisor:
 
     def read_log_soon(self, attempt: Attempt) -> None:
         """The same in the background: a user's slow login shell is not the others' business."""
-        self._once(attempt, "log", self.read_log, attempt)
+        self._once(self._tasks, attempt, "log", lambda: self.read_log(attempt))
 
     async def _explain(self, attempt: Attempt, command: life.Explain) -> None:
         if not command.shown_state and not await self._is_gone(attempt, command.job_id):
@@ -364,7 +369,13 @@ class Supervisor:
         )
 
     async def close(self) -> None:
-        """Stop all work; touches no job. What was half done is finished by the next start."""
+        """Stop all work; touches no job.
+
+        What is on its way to the scheduler has a moment to come back and be written down; the rest is finished by the
+        next start. To be called when nobody feeds events any more, with the store still open.
+        """
+        await self._errands.finish(_FINISH_S)
+        await self._errands.close()
         await self._tasks.close()
         # One last time, all in one commit. What stays unwritten is found out again by the next start's listing.
         late = [attempt for user in self._unsaved if (attempt := self.registry.get(user)) is not None]

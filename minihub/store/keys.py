@@ -89,7 +89,7 @@ def load_keys(state_dir: Path) -> HubKeys:
                 f"{path} is missing, but {STORE_FILE} beside it is encrypted with it. Restore it from the backup; "
                 f"or move {STORE_FILE} away to begin anew (running servers are then not found again)."
             )
-        _create(path, Fernet.generate_key())
+        write_private(path, Fernet.generate_key() + b"\n")
     text = _read_private(path)
     try:
         return HubKeys(text.strip().encode())
@@ -107,7 +107,7 @@ def load_hub_id(state_dir: Path) -> str:
     """
     path = state_dir / HUB_ID_FILE
     if not path.exists():
-        _create(path, secrets.token_hex(4).encode())
+        write_private(path, f"{secrets.token_hex(4)}\n".encode())
     text = _read_private(path).strip()
     if not re.fullmatch(r"[0-9a-f]{8}", text):
         raise ConfigError(f"{path}: not a hub id (8 hex digits). Restore it from the backup.")
@@ -171,13 +171,17 @@ class StoreLock:
             self._fd = -1
 
 
-def _create(path: Path, content: bytes) -> None:
-    """Write a small private file so that after a crash it is there whole or not at all."""
+def write_private(path: Path, content: bytes) -> None:
+    """Write a small file that only its owner may read, so that after a crash it is there whole or not at all.
+
+    Raises:
+        ConfigError: It cannot be written.
+    """
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
         with os.fdopen(fd, "wb") as file:
-            file.write(content + b"\n")
+            file.write(content)
             file.flush()
             os.fsync(file.fileno())
         temporary.rename(path)

@@ -12,6 +12,7 @@ import pytest
 import pytest_asyncio
 from playwright.async_api import Browser, BrowserContext, Page, async_playwright, expect
 
+from tests.chaos.standin import install_jupyter
 from tests.cluster.conftest import Cluster, cluster  # noqa: F401 - the fixture
 from tests.e2e.browsing import CHROMIUM, CHROMIUM_ARGS, pictures_of
 from tests.e2e.holds import PROLOGUE, Holds, make_holds
@@ -101,6 +102,20 @@ def held_hub(make_hub: StartHub, holds: Holds) -> Iterator[Hub]:
         jupyter={"prologue": PROLOGUE.format(holds=holds.folder)},
     ) as hub:
         yield hub.start()
+        holds.release_all()
+
+
+@pytest.fixture
+def quick_hub(make_hub: StartHub, holds: Holds) -> Iterator[Hub]:
+    """The same, not started yet, with a stand-in that is up sooner than Jupyter."""
+    with make_hub(
+        slurm={"bin_dir": str(holds.folder), "listing_quiet_s": 1},
+        servers={"cancel_repeat_s": 1},
+        options={"memory_mb": {"default": 256, "min": 64}},
+    ) as hub:
+        install_jupyter(hub.directory / "jupyter")
+        hub.change(jupyter={"bin_dir": str(hub.directory / "jupyter")})
+        yield hub
         holds.release_all()
 
 

@@ -120,6 +120,8 @@ class Hub:
     extra_env: dict[str, str] = field(default_factory=dict)
     prefix: tuple[str, ...] = ()
     """Words before every command: unshare, say."""
+    program: tuple[str, ...] = ("-m", "minihub")
+    """What Python runs."""
 
     @property
     def config(self) -> Path:
@@ -146,7 +148,7 @@ class Hub:
         prefix = list(self.prefix)
         if self.user is not None:
             prefix += ["setpriv", f"--reuid={self.user}", f"--regid={self.user}", "--init-groups"]
-        return [*prefix, sys.executable, "-m", "minihub", *words, "--config", str(self.config)]
+        return [*prefix, sys.executable, *self.program, *words, "--config", str(self.config)]
 
     def environment(self) -> dict[str, str]:
         path = f"{Path(sys.executable).parent}:/usr/local/bin:/usr/bin:/bin"
@@ -178,14 +180,14 @@ class Hub:
                 env=self.environment(),
             )
 
-    def start(self) -> Hub:
+    def start(self, patience_s: float = START_S) -> Hub:
         """Start the process and wait until it answers."""
         self.launch()
-        end = time.monotonic() + START_S
+        end = time.monotonic() + patience_s
         while not self._answers():
             assert self.process is not None
             assert self.process.poll() is None, f"the hub ended: {self.log[-4000:]}"
-            assert time.monotonic() < end, f"no hub after {START_S} s: {self.log[-4000:]}"
+            assert time.monotonic() < end, f"no hub after {patience_s:g} s: {self.log[-4000:]}"
             time.sleep(0.05)
         if self.settings["hub"]["port"] == 0:
             # A restarted hub is found where it was.

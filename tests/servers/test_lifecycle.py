@@ -85,6 +85,7 @@ EVENTS = {
     "not reached": life.NotReached("no such host"),
     "stop": life.StopWanted(StopCause.LOGOUT),
     "log": life.LogRead("bye"),
+    "adopted": life.Adopted(),
     "tick": life.Ticked(),
     "late tick": life.Ticked(),
 }
@@ -98,49 +99,49 @@ TABLE = {
         "submitted": (Q, [L]), "submit failed": (F, [K]), "doubted": (S, [L]), "waiting": (Q, []), "running": (T, []),
         "hopeless": (X, [K, C]),
         "ending": (Q, [L]), "ended": (Q, [E]), "odd": (Q, []), "missing": (S, []), "job ended": (F, [K]), "port": (S, [L]),
-        "proved": (S, []), "unsafe": (S, []), "not reached": (S, []), "stop": (X, [L]), "log": (S, []), "tick": (S, []), "late tick": (X, [L]),
+        "proved": (S, []), "unsafe": (S, []), "not reached": (S, []), "stop": (X, [L]), "log": (S, []), "adopted": (S, []), "tick": (S, []), "late tick": (X, [L]),
     },
     "doubted": {
         "submitted": (Q, [L]), "submit failed": (F, [K]), "doubted": (S, [L]), "waiting": (Q, []), "running": (T, []),
         "hopeless": (X, [K, C]),
         "ending": (Q, [L]), "ended": (Q, [E]), "odd": (Q, []), "missing": (S, [L]), "job ended": (F, [K]), "port": (S, [L]),
-        "proved": (S, []), "unsafe": (S, []), "not reached": (S, []), "stop": (X, [L]), "log": (S, []), "tick": (S, []), "late tick": (X, [L]),
+        "proved": (S, []), "unsafe": (S, []), "not reached": (S, []), "stop": (X, [L]), "log": (S, []), "adopted": (S, []), "tick": (S, []), "late tick": (X, [L]),
     },
     "queued": {
         "submitted": (Q, []), "submit failed": (Q, []), "doubted": (Q, []), "waiting": (Q, []), "running": (T, []),
         "hopeless": (X, [K, C]),
         "ending": (Q, [L]), "ended": (Q, [E]), "odd": (Q, []), "missing": (Q, [L]), "job ended": (F, [K]), "port": (Q, [L]),
-        "proved": (Q, []), "unsafe": (Q, []), "not reached": (Q, []), "stop": (X, [K, C]), "log": (Q, []), "tick": (Q, []), "late tick": (X, [K, C]),
+        "proved": (Q, []), "unsafe": (Q, []), "not reached": (Q, []), "stop": (X, [K, C]), "log": (Q, []), "adopted": (Q, []), "tick": (Q, []), "late tick": (X, [K, C]),
     },
     "starting": {
         "submitted": (T, []), "submit failed": (T, []), "doubted": (T, []), "waiting": (Q, [K]), "running": (T, []),
         "hopeless": (X, [K, C]),
         "ending": (T, [L]), "ended": (T, [E]), "odd": (T, []), "missing": (T, [L]), "job ended": (F, [K]), "port": (T, [P]),
-        "proved": (R, []), "unsafe": (X, [K, C]), "not reached": (T, []), "stop": (X, [K, C]), "log": (T, []), "tick": (T, []), "late tick": (X, [K, C]),
+        "proved": (R, []), "unsafe": (X, [K, C]), "not reached": (T, []), "stop": (X, [K, C]), "log": (T, []), "adopted": (T, []), "tick": (T, []), "late tick": (X, [K, C]),
     },
     "starting+port": {
         "submitted": (T, []), "submit failed": (T, []), "doubted": (T, []), "waiting": (Q, [K]), "running": (T, []),
         "hopeless": (X, [K, C]),
         "ending": (T, [L]), "ended": (T, [E]), "odd": (T, []), "missing": (T, [L]), "job ended": (F, [K]), "port": (T, []),
-        "proved": (R, []), "unsafe": (X, [K, C]), "not reached": (T, []), "stop": (X, [K, C]), "log": (T, []), "tick": (T, []), "late tick": (X, [K, C]),
+        "proved": (R, []), "unsafe": (X, [K, C]), "not reached": (T, []), "stop": (X, [K, C]), "log": (T, []), "adopted": (T, [P]), "tick": (T, []), "late tick": (X, [K, C]),
     },
     "ready": {
         "submitted": (R, []), "submit failed": (R, []), "doubted": (R, []), "waiting": (Q, [K]), "running": (R, []),
         "hopeless": (X, [K, C]),
         "ending": (R, [L]), "ended": (R, [E]), "odd": (R, []), "missing": (R, [L]), "job ended": (F, [K]), "port": (R, []),
-        "proved": (R, []), "unsafe": (R, []), "not reached": (R, []), "stop": (X, [K, C]), "log": (R, []), "tick": (R, []), "late tick": (R, []),
+        "proved": (R, []), "unsafe": (R, []), "not reached": (R, []), "stop": (X, [K, C]), "log": (R, []), "adopted": (R, []), "tick": (R, []), "late tick": (R, []),
     },
     "stopping": {
         "submitted": (X, []), "submit failed": (X, []), "doubted": (X, []), "waiting": (X, []), "running": (X, []),
         "hopeless": (X, []),
         "ending": (D, [K]), "ended": (D, [K]), "odd": (X, []), "missing": (X, [L]), "job ended": (D, [K]), "port": (X, []),
-        "proved": (X, []), "unsafe": (X, []), "not reached": (X, []), "stop": (X, []), "log": (X, []), "tick": (X, []), "late tick": (X, [C]),
+        "proved": (X, []), "unsafe": (X, []), "not reached": (X, []), "stop": (X, []), "log": (X, []), "adopted": (X, []), "tick": (X, []), "late tick": (X, [C]),
     },
     "stopping-no-id": {
         "submitted": (X, [C]), "submit failed": (D, [K]), "doubted": (X, [L]), "waiting": (X, [C]), "running": (X, [C]),
         "hopeless": (X, [C]),
         "ending": (D, [K]), "ended": (D, [K]), "odd": (X, [C]), "missing": (X, []), "job ended": (D, [K]), "port": (X, []),
-        "proved": (X, []), "unsafe": (X, []), "not reached": (X, []), "stop": (X, []), "log": (X, []), "tick": (X, []), "late tick": (X, []),
+        "proved": (X, []), "unsafe": (X, []), "not reached": (X, []), "stop": (X, []), "log": (X, []), "adopted": (X, []), "tick": (X, []), "late tick": (X, []),
     },
     "stopped": dict.fromkeys(EVENTS, (D, [])),
     "failed": dict.fromkeys(EVENTS, (F, [])),
@@ -346,6 +347,15 @@ def test_a_requeued_job_waits_anew():
         None,
         NOW + 301,
     )
+
+
+def test_a_starting_server_has_its_time_again_when_a_new_hub_takes_over():
+    """The hub may have been gone for longer than Jupyter may take."""
+    attempt, commands = play(STATES["starting+port"], (5000, life.Adopted()), (5119, life.Ticked()))
+    assert (attempt.state, commands) == (State.STARTING, [life.Prove()])
+
+    attempt, _ = play(attempt, (5121, life.Ticked()))
+    assert attempt.state is State.STOPPING
 
 
 class OneServer(RuleBasedStateMachine):

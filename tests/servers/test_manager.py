@@ -93,7 +93,7 @@ class Hub:
     async def ready(self, user="ada"):
         attempt = await self.queued(user)
         self.scheduler.run_all()
-        assert self.manager.report(attempt.secrets.report, 4000)
+        assert await self.manager.report(attempt.secrets.report, 4000)
         await until(lambda: self.manager.get(user).port)
         await self.listing.look()
         await until(lambda: self.state(user) is State.READY)
@@ -101,6 +101,11 @@ class Hub:
 
     def state(self, user="ada"):
         return self.manager.get(user).state
+
+
+@pytest.fixture(autouse=True)
+def ends_soon(monkeypatch):
+    monkeypatch.setattr("minihub.servers.supervisor._FINISH_S", 0.05)
 
 
 @pytest.fixture
@@ -148,6 +153,35 @@ async def test_a_store_that_breaks_later_loses_nothing(hub, monkeypatch):
 
     hub.store.broken = False
     await until(lambda: hub.store.rows[attempt.id].state == "starting")
+
+
+async def test_a_start_whose_browser_went_away_is_begun_nevertheless(hub):
+    hub.store.together = asyncio.Barrier(2)
+    start = asyncio.ensure_future(hub.start())
+    await until(lambda: hub.store.together.n_waiting)
+    start.cancel()
+    await asyncio.sleep(0)
+    await hub.store.together.wait()
+    hub.store.together = None
+
+    # Written down: so it must be known, or the user could never start another.
+    await until(lambda: hub.manager.get("ada") is not None)
+    assert start.cancelled()
+    await until(lambda: hub.scheduler.submitted)
+
+
+async def test_a_stop_whose_browser_went_away_is_carried_out_at_once(hub):
+    await hub.ready()
+    hub.store.together = asyncio.Barrier(2)
+    stop = asyncio.ensure_future(hub.manager.stop("ada", StopCause.USER, by="ada"))
+    await until(lambda: hub.store.together.n_waiting)
+    stop.cancel()
+    await asyncio.sleep(0)
+    await hub.store.together.wait()
+    hub.store.together = None
+
+    await until(lambda: hub.scheduler.cancelled)
+    assert hub.closed == ["ada"]
 
 
 async def test_one_server_a_user_however_many_starts(hub):
@@ -459,7 +493,7 @@ async def test_jupyter_that_is_not_there_yet_is_tried_again_and_an_open_one_is_s
     hub.prover.error = UpstreamError("refused")
     attempt = await hub.queued()
     hub.scheduler.run_all()
-    hub.manager.report(attempt.secrets.report, 4000)
+    await hub.manager.report(attempt.secrets.report, 4000)
     await until(lambda: hub.manager.get("ada").port)
     await hub.listing.look()
     await until(lambda: len(hub.prover.asked) > 2)
@@ -473,12 +507,12 @@ async def test_jupyter_that_is_not_there_yet_is_tried_again_and_an_open_one_is_s
 async def test_a_report_counts_once_and_only_with_its_secret(hub):
     attempt = await hub.queued()
 
-    assert not hub.manager.report("", 4000)
-    assert not hub.manager.report("wrong", 4000)
-    assert not hub.manager.report(attempt.secrets.report, 99999)
-    assert hub.manager.report(attempt.secrets.report, 4000)
+    assert not await hub.manager.report("", 4000)
+    assert not await hub.manager.report("wrong", 4000)
+    assert not await hub.manager.report(attempt.secrets.report, 99999)
+    assert await hub.manager.report(attempt.secrets.report, 4000)
     await until(lambda: hub.manager.get("ada").port == 4000)
-    assert not hub.manager.report(attempt.secrets.report, 4001)
+    assert not await hub.manager.report(attempt.secrets.report, 4001)
 
 
 async def test_a_notice_that_the_job_runs_asks_for_one_listing(hub):
@@ -486,13 +520,13 @@ async def test_a_notice_that_the_job_runs_asks_for_one_listing(hub):
     wanted = hub.supervisor.list_now
     wanted.clear()
 
-    assert hub.manager.report(attempt.secrets.report, None)
+    assert await hub.manager.report(attempt.secrets.report, None)
     assert wanted.is_set()
 
     wanted.clear()
-    assert hub.manager.report(attempt.secrets.report, None)
+    assert await hub.manager.report(attempt.secrets.report, None)
     assert not wanted.is_set()
-    assert not hub.manager.report("wrong", None)
+    assert not await hub.manager.report("wrong", None)
     assert hub.manager.get("ada").port is None
 
 
@@ -549,6 +583,57 @@ async def test_a_new_hub_adopts_what_the_old_one_left(stage):
     if stage == "ready":
         assert new.manager.route("ada").secrets == attempt.secrets
     await new.supervisor.close()
+
+
+async def test_a_hub_that_was_long_gone_gives_up_nothing_that_runs():
+    """The deadlines are over, but the job has begun to run, and Jupyter has come up, with no hub there to see it."""
+    old = Hub()
+    waiting, starting = await old.queued("ada"), await old.queued("bob")
+    old.scheduler.change(starting.job_id, JobPhase.RUNNING, "RUNNING", node="n1")
+    await old.listing.look()
+    await old.supervisor.close()
+    for attempt in (waiting, starting):
+        comment = f"{attempt.tag} 4321"
+        old.scheduler.change(attempt.job_id, JobPhase.RUNNING, "RUNNING", node="n1", comment=comment)
+    old.clock.advance(5000)
+
+    new = Hub(old.store, old.scheduler, old.clock)
+    await new.manager.adopt_all()
+    await new.listing.tick()
+    assert (new.state("ada"), new.state("bob")) == (State.QUEUED, State.STARTING)
+    await new.listing.look()
+    await new.listing.tick()
+    await until(lambda: new.state("ada") is new.state("bob") is State.READY)
+    assert new.scheduler.cancelled == []
+    await new.supervisor.close()
+
+
+async def test_the_end_of_the_hub_waits_for_sbatchs_answer_and_writes_it_down(monkeypatch):
+    monkeypatch.setattr("minihub.servers.supervisor._FINISH_S", 5)
+    hub = Hub()
+    hub.scheduler.submit_gate = asyncio.Event()
+    attempt = await hub.start()
+    await until(lambda: hub.scheduler.submitted)
+    closing = asyncio.ensure_future(hub.supervisor.close())
+    await asyncio.sleep(0)
+    hub.scheduler.submit_gate.set()
+    await closing
+
+    row = hub.store.rows[attempt.id]
+    assert (row.state, row.job_id) == ("queued", "1")
+    assert hub.scheduler.cancelled == []
+
+
+async def test_the_end_of_the_hub_writes_down_what_could_not_be_written_before():
+    hub = Hub()
+    attempt = await hub.queued()
+    hub.store.broken = True
+    await hub.manager.stop("ada", StopCause.USER, by="ada")
+    assert hub.store.rows[attempt.id].state == "queued"
+    hub.store.broken = False
+    await hub.supervisor.close()
+
+    assert hub.store.rows[attempt.id].state == "stopping"
 
 
 async def test_an_unknown_tag_is_never_cancelled(hub):
@@ -675,7 +760,7 @@ async def test_a_requeued_job_gets_a_new_route(hub):
 
     hub.clock.advance(5)
     hub.scheduler.run_all(node="n2")
-    assert hub.manager.report(attempt.secrets.report, 5000)
+    assert await hub.manager.report(attempt.secrets.report, 5000)
     await until(lambda: hub.manager.get("ada").port == 5000)
     await hub.listing.look()
     await until(lambda: hub.state() is State.READY)
@@ -696,7 +781,7 @@ async def test_progress_tells_the_whole_way(hub):
     hub.scheduler.run_all()
     await hub.listing.look()
     await asyncio.sleep(0.01)
-    hub.manager.report(attempt.secrets.report, 4000)
+    await hub.manager.report(attempt.secrets.report, 4000)
     await asyncio.wait_for(watcher, 5)
 
     assert seen[-1].ready
@@ -713,7 +798,7 @@ async def test_the_loops_run_a_server_from_start_to_stop():
     attempt = await hub.start()
     await until(lambda: hub.state() is State.QUEUED)
     hub.scheduler.run_all()
-    hub.manager.report(attempt.secrets.report, 4000)
+    await hub.manager.report(attempt.secrets.report, 4000)
     await until(lambda: hub.state() is State.READY)
     await hub.manager.stop("ada", StopCause.USER, by="ada")
     assert await hub.manager.wait_final("ada", 5)
@@ -756,8 +841,11 @@ async def test_proving_does_not_wait_for_the_disk(hub):
     await hub.listing.look()
     hub.store.together = asyncio.Barrier(2)  # nobody else writes: this one never ends
 
-    assert hub.manager.report(attempt.secrets.report, 4000)
+    answer = asyncio.ensure_future(hub.manager.report(attempt.secrets.report, 4000))
     await until(lambda: hub.prover.asked)
+    # The launcher, once it is answered, does not say its port again.
+    assert not answer.done()
+    answer.cancel()
 
 
 async def test_listings_do_not_grow_with_servers(hub):
@@ -780,7 +868,7 @@ async def test_the_secrets_of_an_ended_attempt_are_written_down_no_more(hub):
 
     await until(lambda: report not in hub.store.rows[attempt.id].secrets)
     assert hub.manager.get("ada").secrets == NO_SECRETS
-    assert not hub.manager.report(report, 1)
+    assert not await hub.manager.report(report, 1)
 
 
 # ---- stop meets a start that has not come to an attempt yet ----------------------------------------------------------
@@ -902,7 +990,7 @@ async def test_proving_that_dies_is_begun_anew(hub, monkeypatch):
         await verify(route)
 
     monkeypatch.setattr(hub.prover, "verify", buggy)
-    assert hub.manager.report(attempt.secrets.report, 4000)
+    assert await hub.manager.report(attempt.secrets.report, 4000)
     await hub.listing.look()
     await until(lambda: hub.state() is State.READY)
 

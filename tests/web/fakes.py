@@ -120,6 +120,7 @@ class FakeServers:
         self.estimate_result: Estimate | HubError = Estimate(NOW + 600)
         self.estimate_gate: asyncio.Event | None = None
         self.stop_error: HubError | None = None
+        self.stop_gate: asyncio.Event | None = None
         self.stops_at_once = False
         self.asked: list[tuple[Any, ...]] = []
 
@@ -162,6 +163,8 @@ class FakeServers:
 
     async def stop(self, user: str, cause: StopCause, *, by: str) -> Attempt | None:
         self.asked.append(("stop", user, cause))
+        if self.stop_gate is not None:
+            await self.stop_gate.wait()
         if self.stop_error is not None:
             raise self.stop_error
         attempt = self.attempts.get(user)
@@ -187,7 +190,7 @@ class FakeServers:
         finally:
             self.watching -= 1
 
-    def report(self, secret: str, port: int | None) -> bool:
+    async def report(self, secret: str, port: int | None) -> bool:
         self.asked.append(("report", secret, port))
         return secret == "secret-report"
 

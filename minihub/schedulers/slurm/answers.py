@@ -15,9 +15,6 @@ from minihub.schedulers.slurm.reasons import explain_refusal
 from minihub.schedulers.slurm.values import not_understood, parse_timestamp
 from minihub.transports.base import CommandResult
 
-SETTLE_GRACE_S = 15.0
-"""How long slurmctld may still chew on a request whose client is gone (MessageTimeout is 10 s by default)."""
-
 SILENT = "Slurm does not answer right now."
 
 _PARSABLE = re.compile(r"([1-9][0-9]{0,9})(;[^;\s]+)?", re.ASCII)
@@ -81,8 +78,12 @@ def _mentions(stderr: str, texts: tuple[str, ...]) -> bool:
     return any(text in low for text in texts)
 
 
-def parse_submitted(result: CommandResult) -> str:
+def parse_submitted(result: CommandResult, settle_s: float = 15) -> str:
     """Parse sbatch's answer into a job id.
+
+    Args:
+        result: How sbatch ended.
+        settle_s: How long slurmctld may still chew on a request whose client is gone.
 
     Raises:
         SubmitRejected: There is certainly no job: Slurm refused this request.
@@ -94,8 +95,8 @@ def parse_submitted(result: CommandResult) -> str:
     if result.exit_status == 0 and match is not None:
         return match[1]
     if result.exit_status == 0 or match is not None or _killed(result.exit_status):
-        raise _doubtful(result)
-    raise _explain(result)
+        raise _doubtful(result, settle_s)
+    raise _explain(result, settle_s)
 
 
 def _killed(exit_status: int) -> bool:
@@ -103,30 +104,28 @@ def _killed(exit_status: int) -> bool:
     return exit_status == 124 or 128 < exit_status <= 192  # 255 is sbatch's own, for options it cannot read
 
 
-def _doubtful(result: CommandResult) -> SubmitDoubtful:
+def _doubtful(result: CommandResult, settle_s: float) -> SubmitDoubtful:
     detail = f"sbatch ended with {result.exit_status}: {last_words(result.stderr)}"
-    return SubmitDoubtful(
-        "Slurm did not say whether it took the job.", detail, settles_after_s=SETTLE_GRACE_S
-    )
+    return SubmitDoubtful("Slurm did not say whether it took the job.", detail, settles_after_s=settle_s)
 
 
-def _explain(result: CommandResult) -> SchedulerError:
+def _explain(result: CommandResult, settle_s: float = 0) -> SchedulerError:
     """Why sbatch failed; only texts that prove it make it anything but doubtful."""
     words = last_words(result.stderr)
     if _mentions(result.stderr, _SENT):
-        return _doubtful(result)
+        return _doubtful(result, settle_s)
     if result.exit_status in _NO_COMMAND:
         return _no_command("sbatch", result)
     if _mentions(result.stderr, _NOT_SENT):
         return SchedulerUnavailable(SILENT, f"sbatch ended with {result.exit_status}: {words}")
     if _mentions(result.stderr, _EITHER):
-        return _doubtful(result)
+        return _doubtful(result, settle_s)
     said = _SAYS_NO.findall(result.stderr)
     if said:
         plain = explain_refusal(result.stderr)
         own = _PREFIX.sub("", said[-1])[:300]
         return SubmitRejected(plain or f"Slurm refused the job: {own}", own)
-    return _doubtful(result)
+    return _doubtful(result, settle_s)
 
 
 def _no_command(program: str, result: CommandResult) -> SchedulerUnavailable:

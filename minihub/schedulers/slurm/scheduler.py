@@ -83,16 +83,16 @@ class SlurmScheduler:
         """Submit as the user; as `Scheduler.submit`."""
         result = await self._sbatch(request)
         try:
-            return answers.parse_submitted(result)
+            return answers.parse_submitted(result, self._settings.settle_s)
         except SchedulerUnavailable:
             # There is certainly no job, and perhaps it is only this login node that cannot ask Slurm.
             if not self._transport.avoid_host(request.user):
                 raise
-        return answers.parse_submitted(await self._sbatch(request))
+        return answers.parse_submitted(await self._sbatch(request), self._settings.settle_s)
 
     async def _sbatch(self, request: JobRequest) -> CommandResult:
         argv = commands.build_sbatch(request, extra_args=self._settings.extra_args)
-        settles_after_s = self._settings.command_timeout_s + answers.SETTLE_GRACE_S
+        settle_s = self._settings.settle_s
         try:
             return await self._runner.run(argv, user=request.user, stdin=request.script.encode())
         except ConnectFailed as error:
@@ -100,6 +100,7 @@ class SlurmScheduler:
         except (ConnectionLost, CommandTimedOut, TransportError) as error:
             self._proof.forget()  # soon a listing without the tag will mean that there is no job
             message = "Slurm did not say whether it took the job."
+            settles_after_s = self._settings.command_timeout_s + settle_s
             raise SubmitDoubtful(message, str(error), settles_after_s=settles_after_s) from error
 
     async def cancel(self, user: str, job_id: str) -> None:

@@ -186,7 +186,7 @@ async def report(request: web.Request) -> web.Response:
     secret, port = body.get("secret"), body.get("port")
     if set(body) != {"secret", "port"} or not isinstance(secret, str) or type(port) not in (int, type(None)):
         raise BadRequest("Exactly a secret and a port are expected.")
-    if not request.app[DEPS].servers.report(secret, port):
+    if not await request.app[DEPS].servers.report(secret, port):
         raise Conflict("Nobody waits for this report.")
     return web.Response(status=204)
 

@@ -11,7 +11,8 @@ from minihub.errors import Forbidden, StoreError
 from minihub.servers.model import Attempt, StopCause
 from minihub.web.client import client_address, is_logout_click
 from minihub.web.cookies import drop_login_cookie
-from minihub.web.keys import DEPS, LOGIN_COOKIE, PRINCIPAL, URLS
+from minihub.web.deps import Deps
+from minihub.web.keys import DEPS, KEEPER, LOGIN_COOKIE, PRINCIPAL, URLS
 from minihub.web.respond import json_response, page, user_of
 from minihub.web.urls import with_query
 
@@ -56,27 +57,38 @@ async def state(request: web.Request) -> web.Response:
 async def log_out(request: web.Request, principal: Principal) -> web.Response:
     """Log `principal` out, whose login cookie came with the request, and say what was done."""
     deps = request.app[DEPS]
-    address = client_address(request, deps.settings.hub)
-    attempt = None
-    if deps.settings.servers.stop_on_logout:
-        # First the server: should this fail, the user is still logged in and can try again. Asked for where there is
-        # none, too: a start may be under way.
-        lived = _live(deps.servers.get(principal.user))
-        attempt = await deps.servers.stop(principal.user, StopCause.LOGOUT, by=principal.user)
-        attempt = attempt if lived else None
-    if attempt is not None:
-        await deps.audit("stop", user=principal.user, address=address)
-    unwritten = False
-    try:
-        await deps.logins.revoke(request[LOGIN_COOKIE])
-    except StoreError as error:
-        log.error("%s: a logout is not written down yet: %s", principal.user, error)
-        unwritten = True
-    await deps.audit("logout", user=principal.user, address=address)
+    # Who logs out and closes the window at once is logged out all the same.
+    ending = _end(deps, principal.user, request[LOGIN_COOKIE], client_address(request, deps.settings.hub))
+    attempt, unwritten = await request.app[KEEPER].carry_through(ending, name=f"logout of {principal.user}")
     del request[PRINCIPAL]
     response = _done(request, principal.user, attempt, unwritten=unwritten)
     drop_login_cookie(request, response, deps.settings.hub)
     return response
+
+
+async def _end(deps: Deps, user: str, cookie: str, address: str) -> tuple[Attempt | None, bool]:
+    """End the server, if logout does that, and then the login.
+
+    Returns:
+        The server that is being stopped; and whether the store could not write the end of the login down.
+    """
+    attempt = None
+    if deps.settings.servers.stop_on_logout:
+        # First the server: should this fail, the user is still logged in and can try again. Asked for where there is
+        # none, too: a start may be under way.
+        lived = _live(deps.servers.get(user))
+        attempt = await deps.servers.stop(user, StopCause.LOGOUT, by=user)
+        attempt = attempt if lived else None
+    if attempt is not None:
+        await deps.audit("stop", user=user, address=address)
+    unwritten = False
+    try:
+        await deps.logins.revoke(cookie)
+    except StoreError as error:
+        log.error("%s: a logout is not written down yet: %s", user, error)
+        unwritten = True
+    await deps.audit("logout", user=user, address=address)
+    return attempt, unwritten
 
 
 def _done(

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 
 from minihub.errors import StoreError
 from minihub.servers.model import State, StopCause
+from tests.fakes import until
 from tests.web.fakes import make_attempt
 
 CLICK = {"Sec-Fetch-Site": "same-origin", "Sec-Fetch-Mode": "navigate", "Sec-Fetch-Dest": "document"}
@@ -110,6 +113,19 @@ async def test_a_stop_that_cannot_be_written_down_keeps_the_login(browser):
 
     assert answer.status == 503
     assert world.identity.logins
+
+
+async def test_who_closes_the_window_at_once_is_logged_out_nevertheless(browser):
+    world = browser.log_in().world
+    world.servers.attempts["ada"] = make_attempt(State.READY)
+    world.servers.stop_gate = asyncio.Event()
+    click = asyncio.ensure_future(browser.get("/hub/logout", **CLICK))
+    await until(lambda: world.servers.asked)
+    click.cancel()
+    await until(lambda: not browser.client.server.runner.server.connections)
+    world.servers.stop_gate.set()
+
+    await until(lambda: not world.identity.logins)
 
 
 async def test_who_is_not_logged_in_is_told_so(browser):
