@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.kit import jobs, slurm, text_of, until
+from tests.e2e.outages.conf import slurm_conf
 
 pytestmark = [pytest.mark.cluster, pytest.mark.asyncio(loop_scope="session")]
 
@@ -43,11 +44,13 @@ def no_slurmctld(cluster) -> Iterator[None]:
 @contextlib.contextmanager
 def no_munge() -> Iterator[None]:
     """Authentication errors everywhere: in the clients, in the daemons."""
-    end_daemon("/run/munge/munged.pid")
-    try:
+    with contextlib.ExitStack() as stack:
+        if OUTAGE_S:
+            # The test cluster gives a node up after a minute without an answer; Slurm's default is five.
+            stack.enter_context(slurm_conf("SlurmdTimeout=300"))
+        end_daemon("/run/munge/munged.pid")
+        stack.callback(slurm, "sh", "-c", "exec runuser -u munge -- munged --force")
         yield
-    finally:
-        slurm("sh", "-c", "exec runuser -u munge -- munged --force")
 
 
 async def test_slurmctld_stopped(hub, alice, bob, carol, cluster, undisturbed, page_says, is_over):
