@@ -201,7 +201,8 @@ async def test_an_unresponsive_scheduler_is_named(make_hub, page, passwords):
                     await asyncio.sleep(0.2)
             status, _, text = await carol.post("/hub/spawn", time_hours="0.5")
             assert status == 503, text_of(text)
-            assert "Slurm" in text_of(text)
+            assert "The scheduler is not responding. Slurm" in text_of(text)
+            assert "Try again in a few minutes" in text_of(text)
         # slurmctld may take bob's job only now: then it is cancelled.
         await page.wait_for_url(re.compile("/hub/home"))
         assert (await alice.server())["state"] == "ready"

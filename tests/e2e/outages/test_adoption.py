@@ -7,15 +7,13 @@ import contextlib
 import pwd
 import shutil
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
 from tests.e2e.kit import jobs, person, slurm
+from tests.e2e.outages.conf import slurm_conf
 
 pytestmark = [pytest.mark.cluster, pytest.mark.asyncio(loop_scope="session")]
-
-CONF = Path("/etc/slurm/slurm.conf")
 
 
 def as_user(name: str, *argv: str, stdin: str = "") -> str:
@@ -92,16 +90,12 @@ def jupyters_port(cluster, user: str, node: str) -> str:
 @contextlib.contextmanager
 def jobs_hidden() -> Iterator[None]:
     """PrivateData=jobs, and the service account is no Operator any more."""
-    before = CONF.read_text()
     level = ("sacctmgr", "-i", "modify", "user", "minihub", "set")
     slurm(*level, "adminlevel=None")
-    CONF.write_text(before + "PrivateData=jobs\n")
-    slurm("scontrol", "reconfigure")
     try:
-        yield
+        with slurm_conf("PrivateData=jobs"):
+            yield
     finally:
-        CONF.write_text(before)
-        slurm("scontrol", "reconfigure")
         slurm(*level, "adminlevel=Operator")
 
 

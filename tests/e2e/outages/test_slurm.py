@@ -15,7 +15,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.kit import jobs, slurm, text_of, until
+from tests.e2e.kit import jobs, slurm, until
+from tests.e2e.outages.conf import slurm_conf
 
 pytestmark = [pytest.mark.cluster, pytest.mark.asyncio(loop_scope="session")]
 
@@ -43,14 +44,16 @@ def no_slurmctld(cluster) -> Iterator[None]:
 @contextlib.contextmanager
 def no_munge() -> Iterator[None]:
     """Authentication errors everywhere: in the clients, in the daemons."""
-    end_daemon("/run/munge/munged.pid")
-    try:
+    with contextlib.ExitStack() as stack:
+        if OUTAGE_S:
+            # The test cluster gives a node up after a minute without an answer; Slurm's default is five.
+            stack.enter_context(slurm_conf("SlurmdTimeout=300"))
+        end_daemon("/run/munge/munged.pid")
+        stack.callback(slurm, "sh", "-c", "exec runuser -u munge -- munged --force")
         yield
-    finally:
-        slurm("sh", "-c", "exec runuser -u munge -- munged --force")
 
 
-async def test_slurmctld_stopped(hub, alice, bob, carol, cluster, undisturbed, page_says, is_over):
+async def test_slurmctld_stopped(hub, alice, carol, cluster, undisturbed, page_says, is_over):
     kernel = await alice.new_kernel()
     await alice.run_cell("kept = 6 * 7", kernel)
     await carol.start(time_hours="0.5")
@@ -66,15 +69,11 @@ async def test_slurmctld_stopped(hub, alice, bob, carol, cluster, undisturbed, p
             # Wanted now, carried out as soon as somebody hears it.
             await carol.post("/hub/stop")
             assert (await carol.server())["state"] == "stopping"
-            # After a while the hub is sure, and begins nothing new.
-            await page_says(bob, "/hub/spawn", 'id="problem"', "Try again in a few minutes")
-            status, _, said = await bob.post("/hub/spawn", time_hours="0.5")
-            assert status == 503
-            assert "The scheduler is not responding" in text_of(said)
+            # That nothing new is begun is tested in test_waiting.py: the hub is sure only after a while.
             await asyncio.sleep(OUTAGE_S - (time.monotonic() - began))
             assert (await carol.server())["state"] == "stopping"
         await carol.wait_state("stopped")
-        assert jobs(hub, "carol") == jobs(hub, "bob") == []
+        assert jobs(hub, "carol") == []
         await is_over(carol)
 
 
