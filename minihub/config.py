@@ -332,6 +332,11 @@ class SshSettings(Section):
     connect_timeout_s: Seconds = Field(10, description="Connecting and logging in takes no longer.")
     keepalive_s: Seconds = Field(15, description="Between keep-alive messages.")
     idle_close_s: Seconds = Field(300, description="A user's connection unused for this long is closed.")
+    max_idle: int = Field(
+        32,
+        ge=1,
+        description="So many users' unused connections are kept; beyond that the one unused longest is closed.",
+    )
     max_commands: int = Field(
         8, ge=1, description="Commands at once on one connection (sshd's MaxSessions is 10)."
     )

@@ -81,6 +81,7 @@ class Link:
         self._retry_at = 0.0
         self._last_failure: ConnectFailed | None = None
         self._idle_timer: asyncio.TimerHandle | None = None
+        self._idle_since = 0.0
         self._closed = False
 
     @property
@@ -133,6 +134,18 @@ class Link:
             self._live = None
         if not live.users:
             self._drop(live)
+
+    @property
+    def idle_since(self) -> float | None:
+        """Since when its connection has been open for nobody: monotonic seconds; None if it is not, or there is none."""
+        live = self._live
+        return self._idle_since if live is not None and not live.users else None
+
+    def close_idle(self) -> None:
+        """Close the connection if nobody uses it."""
+        if self._idle_timer is not None:
+            self._idle_timer.cancel()
+        self._close_idle()
 
     def retry_in_s(self) -> float:
         """Seconds until connecting may be tried again."""
@@ -188,6 +201,7 @@ class Link:
     def _watch_idle(self) -> None:
         if self._idle_timer is not None:
             self._idle_timer.cancel()
+        self._idle_since = self._clock.monotonic()
         self._idle_timer = asyncio.get_running_loop().call_later(self._idle_close_s, self._close_idle)
 
     def _close_idle(self) -> None:

@@ -109,7 +109,10 @@ class SshTransport:
         started = self._clock.monotonic()
         through_sudo = self.identity == "sudo" and user not in (None, self.service_user)
         words = await self._words(argv, user, timeout_s, through_sudo=through_sudo)
-        ended = await self._carry(self._link_for(user), words, stdin, timeout_s)
+        try:
+            ended = await self._carry(self._link_for(user), words, stdin, timeout_s)
+        finally:
+            self._close_some_idle()
         elapsed_s = self._clock.monotonic() - started
         if through_sudo:
             ran, stderr = split_wrapper(ended.stderr)
@@ -157,6 +160,7 @@ class SshTransport:
             await self._approve(user)
             async with self._link_for(user).use():
                 pass
+            self._close_some_idle()
         except ConnectFailed as error:
             log.info("no connection ready for %s: %s", user, error)
 
@@ -245,6 +249,16 @@ class SshTransport:
                 idle_close_s=self._settings.ssh.idle_close_s,
             )
         return link
+
+    def _close_some_idle(self) -> None:
+        """Keep few connections that nobody uses: each is a process of the login node's."""
+        idle = [
+            (since, link.user)
+            for link in self._links.values()
+            if link.user != self.service_user and (since := link.idle_since) is not None
+        ]
+        for _, user in sorted(idle)[: -self._settings.ssh.max_idle]:
+            self._links[user].close_idle()
 
     def _client_keys(self, login: str) -> ClientKeys:
         """Make or read the credentials of one login; called in a thread before every connection."""

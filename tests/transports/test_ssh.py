@@ -420,6 +420,20 @@ async def test_an_idle_connection_is_closed_and_made_anew(make, node):
     assert node.logins == ["alice", "alice"]
 
 
+async def test_few_idle_connections_are_kept_and_the_one_unused_longest_goes(make, node):
+    transport = make(max_idle=1)
+    await run(transport, "true", user=None)
+    await run(transport, "true", user="alice")
+    busy = asyncio.create_task(run(transport, "sleep", "1", user="alice"))
+    await until(lambda: len(node.commands) == 3)
+    await run(transport, "true", user="bob")
+    assert len(node.connections) == 3, "the hub's own and busy ones do not count"
+    await busy
+    await until(lambda: len(node.connections) == 2)
+    await run(transport, "true", user="alice")
+    assert node.logins == ["minihub", "alice", "bob"], "bob's was closed"
+
+
 # -- who the host is
 
 
