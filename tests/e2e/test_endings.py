@@ -21,7 +21,7 @@ pytestmark = [pytest.mark.cluster, pytest.mark.asyncio(loop_scope="session")]
 
 CONF = Path("/etc/slurm/slurm.conf")
 NOTICED_S = 30
-"""A listing comes every 2 seconds here; the rest is for a busy machine and for Slurm's own leisure."""
+"""A listing comes every second here; the rest is for a busy machine and for Slurm's own leisure."""
 HANGS = "import time\nprint('reading a slow file system', flush=True)\ntime.sleep(600)\n"
 
 
@@ -50,7 +50,7 @@ def strict_slurm() -> Iterator[None]:
 def hub(make_hub, strict_slurm) -> Iterator[Hub]:
     # The longest of the clocks: whatever is noticed sooner was noticed by a listing.
     with make_hub(
-        slurm={"listing_quiet_s": 2, "extra_args": ["--acctg-freq=task=1"]},
+        slurm={"listing_quiet_s": 1, "extra_args": ["--acctg-freq=task=1"]},
         servers={"spawn_timeout_s": 900, "start_timeout_s": 900},
     ) as hub:
         yield hub.start()

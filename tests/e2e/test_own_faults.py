@@ -30,6 +30,8 @@ def with_bug(work, name_of):
         name = folder / name_of(*args)
         if name.exists():
             raise ZeroDivisionError(name.name)
+        if (folder / "stall").exists():
+            time.sleep(0.5)
         return work(*args, **more)
     return buggy
 
@@ -51,11 +53,16 @@ def buggy(make_hub) -> Iterator[tuple[Hub, Path]]:
         yield hub.start(), folder
 
 
-async def crashes(hub: Hub, token: str, kind: str) -> int:
+async def figure(hub: Hub, token: str, name: str) -> float:
+    """What the hub counts; 0 where it has nothing to count yet."""
     async with visitor(hub) as monitor:
         _, text = await monitor.get("/hub/metrics", headers={"Authorization": f"token {token}"})
-    found = re.search(rf'^minihub_task_crashes_total{{task="{kind}"}} (\d+)$', text, re.MULTILINE)
-    return int(found[1]) if found else 0
+    found = re.search(rf"^minihub_{re.escape(name)} (\S+)$", text, re.MULTILINE)
+    return float(found[1]) if found else 0
+
+
+async def crashes(hub: Hub, token: str, kind: str) -> float:
+    return await figure(hub, token, f'task_crashes_total{{task="{kind}"}}')
 
 
 async def test_bugs_in_background_tasks(buggy, passwords):
@@ -102,5 +109,12 @@ async def test_bugs_in_background_tasks(buggy, passwords):
         (folder / "step-bob").unlink()
         await bob.stop()
         await carol.stop()
+
+        # And what only takes long: nobody else is served meanwhile, so it is counted.
+        (folder / "stall").touch()
+        await until(lambda: "the event loop stalled" in hub.log, "the log tells of it")
+        (folder / "stall").unlink()
+        assert await figure(hub, token, "loop_stalls_total") >= 1
+        assert await figure(hub, token, "loop_stall_longest_seconds") > 0.3
     assert hub.process is not None
     assert hub.process.poll() is None

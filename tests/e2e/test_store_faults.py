@@ -23,7 +23,7 @@ HALF_AN_HOUR = {"time_hours": "0.5"}
 @pytest.fixture(scope="module")
 def hub(make_hub) -> Iterator[Hub]:
     """A hub whose state directory is a small file system of its own."""
-    with make_hub(slurm={"listing_quiet_s": 2}) as hub:
+    with make_hub(slurm={"listing_quiet_s": 1}) as hub:
         state = Path(hub.settings["hub"]["state_dir"])
         owner = pwd.getpwnam("minihub")
         state.mkdir()
