@@ -137,3 +137,23 @@ async def test_recent_servers_are_listed_without_the_live_one(browser):
     assert "live-job" not in table
     assert "job-4-" in table
     assert "job-5-" not in table
+
+
+@pytest.mark.parametrize("user", ["ada", "root-of-all"])
+async def test_what_only_admins_can_mend_is_shown_to_them(browser, user):
+    browser.world.logins.admins.add("root-of-all")
+    browser.world.servers.scheduler_health = SchedulerHealth(
+        "slurm",
+        NOW - 900,
+        NOW - 890,
+        "The login node is not who it was.",
+        "ssh-keygen <R>",
+        unknown_jobs=tuple((str(n), "bob", "minihub-<b>") for n in range(1000, 1060)),
+    )
+    browser.log_in(user)
+    page = await home(browser)
+
+    assert "The login node is not who it was." in page
+    for text in ("ssh-keygen &lt;R&gt;", "<td>1000</td><td>bob</td>", "minihub-&lt;b&gt;", "60 in all."):
+        assert (text in page) == (user == "root-of-all"), text
+    assert "<td>1055</td>" not in page, "a page is no list of thousands"
