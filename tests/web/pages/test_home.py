@@ -155,3 +155,23 @@ async def test_a_store_that_cannot_be_read_hides_neither_the_server_nor_its_stop
     assert answer.status == 200
     assert 'id="stop"' in page
     assert "Le hub ne peut pas utiliser ses registres : leur fichier est endommagé." in page
+
+
+@pytest.mark.parametrize("user", ["ada", "root-of-all"])
+async def test_what_only_admins_can_mend_is_shown_to_them(browser, user):
+    browser.world.logins.admins.add("root-of-all")
+    browser.world.servers.scheduler_health = SchedulerHealth(
+        "slurm",
+        NOW - 900,
+        NOW - 890,
+        "The login node is not who it was.",
+        "ssh-keygen <R>",
+        unknown_jobs=tuple((str(n), "bob", "minihub-<b>") for n in range(1000, 1060)),
+    )
+    browser.log_in(user)
+    page = await home(browser)
+
+    assert "The login node is not who it was." in page
+    for text in ("ssh-keygen &lt;R&gt;", "<td>1000</td><td>bob</td>", "minihub-&lt;b&gt;", "60 in all."):
+        assert (text in page) == (user == "root-of-all"), text
+    assert "<td>1055</td>" not in page, "a page is no list of thousands"
