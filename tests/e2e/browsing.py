@@ -6,7 +6,7 @@ import json
 import re
 from pathlib import Path
 
-from playwright.async_api import BrowserContext, Page
+from playwright.async_api import BrowserContext, Locator, Page, expect
 
 from tests.e2e.kit import ROOT, Hub, until
 
@@ -45,6 +45,21 @@ async def menu(page: Page, item: str) -> None:
     """Choose from Jupyter's File menu; it holds hidden twins of some items."""
     await page.locator(".lm-MenuBar-item:visible", has_text=re.compile(r"^File$")).click()
     await page.locator(".lm-Menu-item:not(.lm-mod-hidden):visible", has_text=item).click()
+
+
+async def open_notebook(page: Page) -> None:
+    """Open a new notebook from Lab's launcher, with its kernel: before that is there, Lab drops what is run."""
+    await page.locator(".jp-LauncherCard[data-category=Notebook]").first.click()
+    await expect(page.locator("#jp-main-statusbar")).to_contain_text("| Idle")
+
+
+async def run_cell(page: Page, number: int, code: str) -> Locator:
+    """Type into a cell of the open notebook and run it; returns the cell."""
+    cell = page.locator(".jp-Notebook:visible .jp-Cell.jp-CodeCell").nth(number)
+    await cell.locator(".cm-content").click()
+    await page.keyboard.insert_text(code)
+    await page.keyboard.press("Shift+Enter")
+    return cell
 
 
 class TerminalWire:

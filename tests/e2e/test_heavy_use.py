@@ -17,7 +17,7 @@ import pytest
 import pytest_asyncio
 from playwright.async_api import expect
 
-from tests.e2e.browsing import TerminalWire, log_in, take
+from tests.e2e.browsing import TerminalWire, log_in, open_notebook, run_cell, take
 from tests.e2e.kit import fresh_home, person, until
 
 pytestmark = [
@@ -95,20 +95,9 @@ async def flat_memory(hub):
     assert max(seen) - before < FLAT_MIB, f"{before:.0f} MiB before, {max(seen):.0f} at most"
 
 
-async def run_cell(page, number: int, code: str):
-    """Type into a cell of the open notebook and run it; returns the cell."""
-    cell = page.locator(".jp-Notebook:visible .jp-Cell.jp-CodeCell").nth(number)
-    await cell.locator(".cm-content").click()
-    await page.keyboard.insert_text(code)
-    await page.keyboard.press("Shift+Enter")
-    return cell
-
-
 async def test_a_notebook_with_large_outputs(hub, alice, page, passwords):
     await log_in(page, hub, "alice", passwords, "/user/alice/lab")
-    await page.locator(".jp-LauncherCard[data-category=Notebook]").first.click()
-    # Before the kernel is there, Lab drops what is run.
-    await expect(page.locator("#jp-main-statusbar")).to_contain_text("| Idle")
+    await open_notebook(page)
     async with flat_memory(hub):
         cell = await run_cell(page, 0, LARGE_OUTPUT)
         await expect(cell.locator(".jp-OutputArea-output").last).to_contain_text("bytes of picture")
