@@ -55,10 +55,7 @@ class StallWatch:
             self.total_s += late_s
             self._untold.append(late_s)
         if self._untold and now >= self._log_at:
-            log.warning(
-                "the event loop stalled %d times, for %.0f ms at most",
-                len(self._untold),
-                max(self._untold) * 1000,
-            )
+            longest_ms = max(self._untold) * 1000
+            log.warning("stalls of the event loop: %d, the longest %.0f ms", len(self._untold), longest_ms)
             self._untold.clear()
             self._log_at = now + _LOG_EVERY_S

@@ -40,7 +40,7 @@ def test_all_of_a_minute_are_told_in_one_line(caplog):
 
     assert (watch.count, watch.longest_s) == (4, 0.9)
     assert [record.getMessage() for record in caplog.records] == [
-        "the event loop stalled 1 times, for 200 ms at most",
-        "the event loop stalled 2 times, for 900 ms at most",
-        "the event loop stalled 1 times, for 150 ms at most",
+        "stalls of the event loop: 1, the longest 200 ms",
+        "stalls of the event loop: 2, the longest 900 ms",
+        "stalls of the event loop: 1, the longest 150 ms",
     ]
