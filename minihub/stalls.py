@@ -77,7 +77,7 @@ class StallWatch:
         if self._untold and now >= self._log_at:
             late_s, used_s = max(self._untold)
             log.warning(
-                "the event loop stalled %d times, for %.0f ms at most, of which the hub itself computed %.0f ms",
+                "stalls of the event loop: %d, the longest %.0f ms, of which the hub itself computed %.0f ms",
                 len(self._untold),
                 late_s * 1000,
                 used_s * 1000,

@@ -53,7 +53,7 @@ def test_all_of_a_minute_are_told_in_one_line(caplog):
 
     assert (watch.count, watch.longest_s, watch.own, watch.own_longest_s) == (4, 0.9, 2, 0.3)
     assert [record.getMessage() for record in caplog.records] == [
-        "the event loop stalled 1 times, for 200 ms at most, of which the hub itself computed 10 ms",
-        "the event loop stalled 2 times, for 900 ms at most, of which the hub itself computed 120 ms",
-        "the event loop stalled 1 times, for 150 ms at most, of which the hub itself computed 0 ms",
+        "stalls of the event loop: 1, the longest 200 ms, of which the hub itself computed 10 ms",
+        "stalls of the event loop: 2, the longest 900 ms, of which the hub itself computed 120 ms",
+        "stalls of the event loop: 1, the longest 150 ms, of which the hub itself computed 0 ms",
     ]

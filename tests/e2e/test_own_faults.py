@@ -112,7 +112,7 @@ async def test_bugs_in_background_tasks(buggy, passwords):
 
         # And what only takes long: nobody else is served meanwhile, so it is counted.
         (folder / "stall").touch()
-        await until(lambda: "the event loop stalled" in hub.log, "the log tells of it")
+        await until(lambda: "stalls of the event loop: " in hub.log, "the log tells of it")
         (folder / "stall").unlink()
         assert await figure(hub, token, "loop_stalls_total") >= 1
         assert await figure(hub, token, "loop_stall_longest_seconds") > 0.3
