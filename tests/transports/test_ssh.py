@@ -713,7 +713,7 @@ async def test_close_ends_everything_and_may_be_called_twice(make, node, echo_po
     transport = make(via_ssh=True)
     path = await transport.open_forward("alice", "127.0.0.1", echo_port)
     running = asyncio.ensure_future(run(transport, "sleep", "9"))
-    opening = asyncio.ensure_future(run(transport, "true", user="bob"))
+    opening = asyncio.ensure_future(run(transport, "sleep", "9", user="bob"))
     await until(lambda: node.open_now == 1)
     await asyncio.gather(transport.close(), transport.close())
     for task in (running, opening):

@@ -23,7 +23,8 @@ async def test_login_nodes_reboot(hub, alice, bob, login_nodes, moods, undisturb
         with contextlib.ExitStack() as first_is_down:
             first_is_down.enter_context(first.down())
             await moods.wait_asked("squeue", 2)
-            await bob.start_and_wait(time_hours="0.5")
+            await bob.start(time_hours="0.5")
+            await bob.wait_state("starting", "ready")
             with second.down():
                 await page_says(alice, "/hub/home", 'id="outage"', "login node cannot be reached right now")
                 await bob.post("/hub/stop")
@@ -65,7 +66,7 @@ async def test_few_channels_and_few_places(hub, alice, bob, carol, login_nodes, 
             for place in crowd:
                 place.close()
             for one in (bob, carol):
-                await one.wait_state("ready")
+                await one.wait_state("queued", "starting", "ready")
                 await one.stop()
 
 
