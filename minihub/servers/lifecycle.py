@@ -51,6 +51,7 @@ from minihub.servers.events import (
 from minihub.servers.model import NO_SECRETS, Attempt, Failure, State, StopCause
 
 __all__ = [
+    "LONG_RUNNING_S",
     "MISSES_THAT_MEAN_GONE",
     "Adopted",
     "Cancel",
@@ -79,6 +80,8 @@ __all__ = [
 ]  # fmt: skip
 
 MISSES_THAT_MEAN_GONE = 2
+LONG_RUNNING_S = 600
+"""Who has run for so long before the hub saw it has probably reported to somebody, and maybe is at work."""
 
 Step = tuple[Attempt, tuple[Command, ...]]
 
@@ -231,7 +234,8 @@ def _start_deadline(job: Job, now: float, clocks: Clocks) -> float:
     store knows no port of it, and that is no reason to cancel it.
     """
     in_time = now + clocks.start_timeout_s
-    if job.started_at is None or job.ends_at is None or now - job.started_at < clocks.start_timeout_s:
+    long_s = max(clocks.start_timeout_s, LONG_RUNNING_S)
+    if job.started_at is None or job.ends_at is None or now - job.started_at < long_s:
         return in_time
     return max(in_time, job.ends_at)
 

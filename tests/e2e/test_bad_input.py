@@ -351,7 +351,7 @@ FAILING = {
         r"The scheduler hides users' jobs from the hub",
         r"make it an Operator .sacctmgr modify user carol set adminlevel=Operator",
     ),
-    "a full disk": (disk_full, r"The hub's store does not work: the disk is full", r"free some space"),
+    "a full disk": (disk_full, r"The hub cannot use its records: the disk is full", r"free some space"),
 }
 
 
