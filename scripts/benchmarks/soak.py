@@ -40,6 +40,10 @@ class Count:
     """What the hub's process holds."""
 
     pss_mb: float
+    """Of the hub's own process."""
+    helpers_mb: float
+    """Of its helper and the PAM workers, of which there are as many as people logged in at once of late."""
+    processes: int
     files: int
     sockets: int
     threads: int
@@ -47,7 +51,8 @@ class Count:
 
     @property
     def row(self) -> tuple[str, ...]:
-        return f"{self.pss_mb:.1f}", str(self.files), str(self.sockets), str(self.threads), str(self.tasks)
+        counts = self.processes, self.files, self.sockets, self.threads, self.tasks
+        return f"{self.pss_mb:.1f}", f"{self.helpers_mb:.1f}", *map(str, counts)
 
 
 async def _count(hub: Hub, admin: Admin) -> Count:
@@ -60,10 +65,12 @@ async def _count(hub: Hub, admin: Admin) -> Count:
         except FileNotFoundError:
             continue
     sockets = sum(target.startswith("socket:") for target in targets)
-    pss, _, _ = memory(hub.pids())
+    pids = hub.pids()
+    pss, _, _ = memory([hub.process.pid])
+    helpers, _, _ = memory([pid for pid in pids if pid != hub.process.pid])
     threads = len(list((process / "task").iterdir()))
     metrics = await admin.metrics()
-    return Count(pss, len(targets), sockets, threads, int(metrics["minihub_tasks"]))
+    return Count(pss, helpers, len(pids), len(targets), sockets, threads, int(metrics["minihub_tasks"]))
 
 
 async def _live(hub: Hub, user: str, done: Counter[str], rng: random.Random) -> None:
@@ -97,6 +104,15 @@ async def _person(hub: Hub, user: str, ends: float, done: Counter[str], rng: ran
         await asyncio.sleep(rng.uniform(0.5, 5))
 
 
+async def _watch_memory(hub: Hub, began: float, seconds: float, course: list[tuple[float, float]]) -> None:
+    """Note the memory of the hub's own process on the way: minutes and MB."""
+    assert hub.process is not None
+    while True:
+        await asyncio.sleep(seconds / 10)
+        course.append(((time.monotonic() - began) / 60, memory([hub.process.pid])[0]))
+        print(f"  {course[-1][0]:.1f} min: {course[-1][1]:.1f} MB", flush=True)
+
+
 async def _quiet(admin: Admin) -> None:
     await wait_empty(120)
     while await admin.count("active"):
@@ -107,18 +123,21 @@ async def _quiet(admin: Admin) -> None:
 async def _run(hub: Hub, section: Section, minutes: float) -> None:
     people = hub.site.users[:PEOPLE]
     done: Counter[str] = Counter()
+    course: list[tuple[float, float]] = []
     await share_cores(4)
     try:
         async with AsyncExitStack() as stack:
             admin = await stack.enter_async_context(open_house(hub, people))
-            for number in range(3):
+            for number in range(6):
                 await asyncio.gather(*(_live(hub, user, Counter(), random.Random(number)) for user in people))
             await _quiet(admin)
             before = await _count(hub, admin)
             print(f"  before {before}", flush=True)
             began = time.monotonic()
             ends = began + minutes * 60
+            watch = asyncio.create_task(_watch_memory(hub, began, minutes * 60, course))
             await asyncio.gather(*(_person(hub, user, ends, done, random.Random(user)) for user in people))
+            watch.cancel()
             took = time.monotonic() - began
             print(f"  {dict(done)} in {took / 60:.1f} min", flush=True)
             await _quiet(admin)
@@ -129,7 +148,7 @@ async def _run(hub: Hub, section: Section, minutes: float) -> None:
         await share_cores(1)
     _judge(section, before, after)
     section.table(
-        ("", "PSS MB", "files", "sockets", "threads", "tasks"),
+        ("", "PSS MB", "helpers' PSS MB", "processes", "files", "sockets", "threads", "tasks"),
         [("before", *before.row), ("after", *after.row)],
     )
     section.notes.append(
