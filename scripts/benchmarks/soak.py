@@ -1,8 +1,8 @@
 """Starts, stops and traffic for a long time: does the hub end as it began?
 
 Each of a few people does, over and over, what people do: logs in, starts a server, looks at pages, works on several
-connections, opens a websocket, stops the server (or logs out while it starts), and leaves for a while. After a first round, in which
-everything is made that is made once, the hub is counted: memory, file descriptors, sockets, threads, tasks. After the
+connections, opens a websocket, stops the server (or logs out while it starts), and leaves for a while. When some minutes of it have made
+all that is made once, the hub is counted: memory, file descriptors, sockets, threads, tasks. After the
 last one, when all is quiet, it is counted again.
 """
 
@@ -27,6 +27,8 @@ from .slurm import empty, share_cores, wait_empty
 from .visitor import Visitor
 
 PEOPLE = 12
+WARM_MINUTES = 6.0
+"""Before the first count: caches of logins, heads and pages fill up, pools of threads and workers reach their size."""
 LOOKS = 40
 IDLE_CLOSE_S = 5.0
 QUIET_S = IDLE_S + 75 + 25
@@ -128,8 +130,10 @@ async def _run(hub: Hub, section: Section, minutes: float) -> None:
     try:
         async with AsyncExitStack() as stack:
             admin = await stack.enter_async_context(open_house(hub, people))
-            for number in range(6):
-                await asyncio.gather(*(_live(hub, user, Counter(), random.Random(number)) for user in people))
+            warm = time.monotonic() + WARM_MINUTES * 60
+            await asyncio.gather(
+                *(_person(hub, user, warm, Counter(), random.Random(f"warm {user}")) for user in people)
+            )
             await _quiet(admin)
             before = await _count(hub, admin)
             print(f"  before {before}", flush=True)
