@@ -69,14 +69,21 @@ class Proof:
         Raises:
             SchedulerError: No answer. What was proven before is then no longer taken as proven.
         """
-        self._read_at = None
-        config = parsers.parse_config(await self._runner.ask(commands.build_show_config()))
-        self.cluster_name = config["ClusterName"]
-        self.uses_accounts = config.get("AccountingStorageType", "").endswith("slurmdbd")
-        self._private = frozenset(config["PrivateData"].split(",")) - {"none"}
-        if "all" in self._private:  # as slurm.conf may spell it
-            self._private = frozenset({"jobs", "users", "accounts", "usage"})
-        self._is_operator = await self._ask_operator(config.get("SlurmUser", ""))
+        # Until the answer is there the last proof holds: somebody else's listing may come in between.
+        try:
+            config = parsers.parse_config(await self._runner.ask(commands.build_show_config()))
+            cluster_name = config["ClusterName"]
+            uses_accounts = config.get("AccountingStorageType", "").endswith("slurmdbd")
+            slurm_user = config.get("SlurmUser", "")
+            is_operator = await self._ask_operator(slurm_user, cluster_name, uses_accounts=uses_accounts)
+        except SchedulerError:
+            self._read_at = None
+            raise
+        private = frozenset(config["PrivateData"].split(",")) - {"none"}
+        if "all" in private:  # as slurm.conf may spell it
+            private = frozenset({"jobs", "users", "accounts", "usage"})
+        self.cluster_name, self.uses_accounts = cluster_name, uses_accounts
+        self._private, self._is_operator = private, is_operator
         self._read_at = self._clock.monotonic()
         if not self.sees_all_users:
             log.warning(
@@ -85,16 +92,16 @@ class Proof:
                 *([self._settings.service_user or own_user()] * 2),
             )
 
-    async def _ask_operator(self, slurm_user: str) -> bool:
+    async def _ask_operator(self, slurm_user: str, cluster_name: str, *, uses_accounts: bool) -> bool:
         """Root and SlurmUser are; others where accounting says so; where it does not answer nobody is."""
         name = self._settings.service_user or own_user()
         if name in ("root", slurm_user.partition("(")[0]):
             return True
-        if not self.uses_accounts:
+        if not uses_accounts:
             return False
         try:
             shown = await self._runner.ask(commands.build_show_user(name))
-            return discovery.parse_user(shown, name, self.cluster_name).is_operator
+            return discovery.parse_user(shown, name, cluster_name).is_operator
         except SchedulerError as error:
             log.warning("whether %s is an Operator could not be read: %s", name, error)
             return False

@@ -220,6 +220,29 @@ class TestListing:
         transport.answers["env TZ=UTC squeue"] = squeue()
         assert not (await scheduler.list_jobs()).sees_all_users
 
+    async def test_while_it_is_proven_anew_the_last_proof_holds(self, scheduler, transport, clock):
+        """A listing that comes in between would tell everybody that jobs are hidden."""
+        await scheduler.start()
+        seen = []
+
+        def answer(_argv, _user):
+            seen.append(scheduler._proof.sees_all_users)
+            return ok(CONFIG)
+
+        transport.answers["scontrol show config"] = answer
+        clock.advance(301)
+        await scheduler._proof.renew_if_old()  # as the form's limits do
+        assert seen == [True]
+        assert (await scheduler.list_jobs()).sees_all_users
+
+    async def test_a_proof_that_cannot_be_renewed_is_none(self, scheduler, transport, clock):
+        await scheduler.start()
+        transport.answers["scontrol show config"] = OUTAGE
+        clock.advance(301)
+        with pytest.raises(SchedulerUnavailable):
+            await scheduler._proof.renew_if_old()
+        assert not scheduler._proof.sees_all_users
+
     async def test_an_ended_job_that_is_forgotten_costs_no_command(self, scheduler, transport):
         transport.answers["env TZ=UTC squeue"] = squeue(("1", "alice", "COMPLETED"))
         await scheduler.list_jobs()
