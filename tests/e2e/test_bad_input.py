@@ -68,7 +68,7 @@ class Town:
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
 async def town(cluster, make_hub, passwords):
-    with make_hub(slurm={"command_timeout_s": 5}, servers={"start_timeout_s": 6}) as hub:
+    with make_hub(slurm={"command_timeout_s": 5}, servers={"start_timeout_s": 15}) as hub:
         state = hub.directory / "state"
         state.mkdir()
         # A disk of its own, that a row can fill.
