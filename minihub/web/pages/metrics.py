@@ -38,25 +38,26 @@ def _lines(deps: Deps) -> Iterator[str]:
 def _of_figures(figures: Figures) -> Iterator[str]:
     kinds = [(f'task="{kind}"', float(count)) for kind, count in sorted(figures.crashes.items())]
     yield from _family("task_crashes_total", "counter", "Background tasks that died, by kind.", kinds)
-    stalls = "Times that the event loop was held up for more than 100 ms."
-    yield from _single("loop_stalls_total", "counter", stalls, figures.stalls)
-    yield from _single(
-        "loop_stall_seconds_total", "counter", "All of these stalls together.", figures.stalls_total_s
-    )
-    yield from _single("loop_stall_longest_seconds", "gauge", "The longest of them.", figures.longest_stall_s)
-    own = "Those in which the hub itself computed for more than 100 ms; in the others the machine had other things to do."
-    yield from _single("loop_stalls_own_total", "counter", own, figures.own_stalls)
-    longest = "The longest time that the event loop computed in a stall."
-    yield from _single("loop_stall_own_longest_seconds", "gauge", longest, figures.own_longest_stall_s)
-    yield from _single("tasks", "gauge", "Tasks of the event loop.", figures.tasks)
-    yield from _single(
-        "connections", "gauge", "Connections from outside, websockets among them.", figures.connections
-    )
-    yield from _single("store_commits_total", "counter", "Transactions written.", figures.store_commits)
-    failures = "Transactions that could not be written or read."
-    yield from _single("store_failures_total", "counter", failures, figures.store_failures)
-    unsaved = "Servers whose present state could not be written down yet."
-    yield from _single("store_unsaved_servers", "gauge", unsaved, figures.unsaved)
+    for name, kind, what, value in (
+        ("loop_stalls_total", "counter", "Times that the event loop was held up for more than 100 ms.", figures.stalls),
+        ("loop_stall_seconds_total", "counter", "All of these stalls together.", figures.stalls_total_s),
+        ("loop_stall_longest_seconds", "gauge", "The longest of them.", figures.longest_stall_s),
+        (
+            "loop_stalls_own_total", "counter",
+            "Those in which the hub itself computed for more than 100 ms; in the others the machine had other things to do.",
+            figures.own_stalls,
+        ),
+        (
+            "loop_stall_own_longest_seconds", "gauge", "The longest time that the event loop computed in a stall.",
+            figures.own_longest_stall_s,
+        ),
+        ("tasks", "gauge", "Tasks of the event loop.", figures.tasks),
+        ("connections", "gauge", "Connections from outside, websockets among them.", figures.connections),
+        ("store_commits_total", "counter", "Transactions written.", figures.store_commits),
+        ("store_failures_total", "counter", "Transactions that could not be written or read.", figures.store_failures),
+        ("store_unsaved_servers", "gauge", "Servers whose present state could not be written down yet.", figures.unsaved),
+    ):  # fmt: skip
+        yield from _single(name, kind, what, value)
 
 
 def _of_scheduler(health: SchedulerHealth, now: float) -> Iterator[str]:
