@@ -130,7 +130,7 @@ class _Hub:
         self._scheduler = scheduler
         self._entrance = entrance
         self._tls = load_front_tls(settings, ground.state_dir, clock)
-        self._pools = Pools(keeper, make_rules(settings, asyncio.get_running_loop()), transport)
+        self._pools = Pools(keeper, make_rules(settings), transport)
         prober = Prober(self._pools, base_path=settings.hub.base_path, verify_proof=verify_proof)
         self._supervisor = Supervisor(
             Registry(),

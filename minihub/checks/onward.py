@@ -140,7 +140,7 @@ class Onward:
             raise CheckFailed("where the server listens is not known", "Look at the hops before.")
         via_ssh = bench.settings.servers.via == "ssh" and endpoint.host is not None
         route = Route(bench.user, trial.tag, endpoint, trial.prepared.secrets, via_ssh)
-        rules = make_rules(bench.settings, asyncio.get_running_loop())
+        rules = make_rules(bench.settings)
         self.pools = Pools(bench.keeper, rules, bench.transport)
         bench.stack.push_async_callback(self.pools.close)
         took_s = await self._prove(route)

@@ -46,13 +46,12 @@ HUB_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIO
 """What the hub's own pages are asked with; they refuse most of it."""
 
 
-def make_rules(settings: Settings, loop: asyncio.AbstractEventLoop) -> Rules:
+def make_rules(settings: Settings) -> Rules:
     """What the pools of this door have in common."""
     base = settings.hub.base_path
     return Rules(
         base_path=base,
         own_cookies=own_cookie_names(base),
-        time=loop.time,
         dial_timeout_s=settings.proxy.dial_timeout_s,
     )
 

@@ -28,7 +28,6 @@ class Rules:
         *,
         base_path: str,
         own_cookies: frozenset[str],
-        time: Callable[[], float],
         dial_timeout_s: float,
     ) -> None:
         """Put together.
@@ -36,12 +35,10 @@ class Rules:
         Args:
             base_path: Of the hub.
             own_cookies: Names of the hub's cookies, which no server may set.
-            time: The loop's clock.
             dial_timeout_s: How long a connection may take to be there and proven.
         """
         self.base_path = base_path
         self.own_cookies = own_cookies
-        self.time = time
         self.dial_timeout_s = dial_timeout_s
 
 

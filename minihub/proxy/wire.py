@@ -33,7 +33,7 @@ from minihub.proxy.framing import TOKEN, BadMessage, Framing, Length, UntilClose
 
 __all__ = [
     "MAX_ANSWER_FIELDS", "MAX_FIELDS", "MAX_HEAD", "MAX_METHOD", "MAX_TARGET", "BadMessage", "Fields", "Framing",
-    "HeaderBlock", "RequestHead", "ResponseHead", "find_head_end", "parse_block", "parse_line", "parse_repeated", "parse_request",
+    "HeaderBlock", "RequestHead", "ResponseHead", "find_head_end", "parse_line", "parse_repeated", "parse_request",
     "parse_response", "split_head",
 ]  # fmt: skip
 
@@ -315,21 +315,6 @@ def _parse_other_target(method: str, target: str, header: HeaderBlock) -> Reques
 
 def _write_line(method: str, target: str, version: int) -> bytes:
     return f"{method} {target} HTTP/1.{version - 10}\r\n".encode("ascii")
-
-
-def parse_block(raw: bytes, version: int) -> HeaderBlock:
-    """Parse a request's header fields.
-
-    Args:
-        raw: All that follows the request line.
-        version: Of the request, 10 or 11: it decides whether Host may be missing and what Transfer-Encoding,
-            Connection, Upgrade and Expect mean.
-
-    Raises:
-        BadMessage: See `parse_request`.
-    """
-    verify_bytes(raw)
-    return _read_block(raw, version)
 
 
 def _read_block(raw: bytes, version: int) -> HeaderBlock:

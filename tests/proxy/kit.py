@@ -144,7 +144,7 @@ async def run_hub(settings=None, tls=None, *, identity=None, access=None):
         return web.Response(text="logged out")
 
     settings = parse_settings(settings or {})
-    pools = Pools(keeper, make_rules(settings, asyncio.get_running_loop()))
+    pools = Pools(keeper, make_rules(settings))
     proxy = FrontDoor(
         servers=servers, identity=identity, settings=settings, pools=pools, keeper=keeper, access=access
     )

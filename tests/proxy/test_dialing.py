@@ -61,7 +61,7 @@ async def upstream(endpoint, secrets=PLAIN, forwarder=None, **more):
 
 
 def rules():
-    return make_rules(parse_settings({}), asyncio.get_running_loop())
+    return make_rules(parse_settings({}))
 
 
 async def ask(pool, target="/user/alice/x"):

@@ -69,8 +69,8 @@ class Now:
         return self.now
 
 
-def rules(now):
-    return Rules(base_path="/", own_cookies=frozenset({"ours"}), time=now, dial_timeout_s=5)
+def rules():
+    return Rules(base_path="/", own_cookies=frozenset({"ours"}), dial_timeout_s=5)
 
 
 def route(endpoint=None, user="alice"):
@@ -97,7 +97,7 @@ async def dialer():
 
 @pytest.fixture
 async def pool(dialer, keeper, now):
-    return Pool(route(), dialer, keeper, rules(now))
+    return Pool(route(), dialer, keeper, rules())
 
 
 async def dial(pool, dialer, count):
@@ -108,7 +108,7 @@ async def dial(pool, dialer, count):
 @asynccontextmanager
 async def real_pool(endpoint, keeper, now):
     wanted = route(endpoint)
-    made = Pool(wanted, Dialer(wanted, None, timeout_s=5), keeper, rules(now))
+    made = Pool(wanted, Dialer(wanted, None, timeout_s=5), keeper, rules())
     try:
         yield made
     finally:
@@ -252,7 +252,7 @@ async def test_a_connection_that_the_server_closes_is_not_taken(backend, keeper,
 
 
 async def test_drop_closes_the_connections(backend, keeper, now):
-    pools = Pools(keeper, rules(now))
+    pools = Pools(keeper, rules())
     async with serve(backend) as endpoint:
         pool = pools.get(route(endpoint))
         assert (await get(pool, "/user/alice/x", timeout_s=5))[0] == 200
@@ -267,7 +267,7 @@ async def test_drop_closes_the_connections(backend, keeper, now):
 
 
 async def test_all_pools_are_swept_and_closed(backend, keeper, now):
-    pools = Pools(keeper, rules(now))
+    pools = Pools(keeper, rules())
     async with serve(backend) as endpoint:
         waiting = []
         for user in ("alice", "bob"):

@@ -62,7 +62,7 @@ def jupyter():
 @pytest.fixture
 async def pools():
     keeper = TaskKeeper()
-    made = Pools(keeper, make_rules(parse_settings({}), asyncio.get_running_loop()))
+    made = Pools(keeper, make_rules(parse_settings({})))
     yield made
     await made.close()
     await keeper.close()

@@ -53,9 +53,7 @@ async def running(*answers, **how):
     listening = await asyncio.start_server(server.talk, "127.0.0.1", 0)
     host, port = listening.sockets[0].getsockname()
     route = Route("alice", "a1", Endpoint(host=host, port=port), Secrets("t", "r"))
-    rules = Rules(
-        base_path="/", own_cookies=frozenset(), time=asyncio.get_running_loop().time, dial_timeout_s=5
-    )
+    rules = Rules(base_path="/", own_cookies=frozenset(), dial_timeout_s=5)
     pool = Pool(route, Dialer(route, None, timeout_s=5), keeper, rules)
     try:
         yield pool, server

@@ -101,7 +101,7 @@ async def serve_door(
 
     keeper = TaskKeeper()
     stack.push_async_callback(keeper.close)
-    pools = Pools(keeper, make_rules(settings, asyncio.get_running_loop()))
+    pools = Pools(keeper, make_rules(settings))
     stack.push_async_callback(pools.close)
     door = FrontDoor(servers=servers, identity=identity, settings=settings, pools=pools, keeper=keeper)
 
