@@ -103,6 +103,8 @@ class JobEnding:
     """Who cancelled it, where the scheduler tells."""
     max_memory_mib: int | None = None
     node: str | None = None
+    is_whole: bool = True
+    """False while accounting has not heard of the end, which it will: it may tell who cancelled, and the peak."""
 
 
 @dataclass(frozen=True, slots=True)

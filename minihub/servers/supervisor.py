@@ -36,7 +36,7 @@ from minihub.tasks import TaskKeeper
 log = logging.getLogger(__name__)
 
 _HARMLESS = (life.ListNow, life.Prove)
-_EXPLAIN_TRIES = 4
+_EXPLAIN_TRIES = 5
 _PROVE_FIRST_S = 0.02
 _PROVE_PATIENT_S = 0.1
 """So long a pause says that several tries were in vain."""
@@ -303,8 +303,8 @@ class Supervisor:
         for attempt_no in range(_EXPLAIN_TRIES):
             # Accounting hears of the end a moment after the controller.
             await asyncio.sleep(0.3 * attempt_no)
-            ending = await self.scheduler.ending(attempt.user, command.job_id)
-            if ending is not None:
+            ending = await self.scheduler.ending(attempt.user, command.job_id) or ending
+            if ending is not None and ending.is_whole:
                 break
         if ending is None and command.shown_state:
             ending = JobEnding(command.shown_state)

@@ -349,6 +349,29 @@ async def test_a_form_does_not_wait_for_a_scheduler_known_to_be_silent(hub, monk
         assert "slurmctld does not answer." in (await hub.manager.form("ada")).problem
 
 
+async def test_accounting_that_hears_of_an_end_late_is_waited_for(hub, monkeypatch):
+    attempt = await hub.ready()
+    answers = [JobEnding("CANCELLED", is_whole=False), None, JobEnding("CANCELLED", cancelled_by="root")]
+
+    async def ending(_user, _job_id):
+        return answers.pop(0)
+
+    monkeypatch.setattr(hub.scheduler, "ending", ending)
+    hub.scheduler.change(attempt.job_id, JobPhase.ENDED, "CANCELLED")
+    await hub.listing.look()
+    await until(lambda: hub.state() is State.FAILED)
+    assert hub.manager.get("ada").failure.reason == "It was cancelled by root."
+
+
+async def test_accounting_that_never_hears_of_an_end_is_not_waited_for_for_ever(hub, monkeypatch):
+    attempt = await hub.ready()
+    hub.scheduler.endings[attempt.job_id] = JobEnding("FAILED", 3, is_whole=False)
+    hub.scheduler.change(attempt.job_id, JobPhase.ENDED, "FAILED")
+    await hub.listing.look()
+    await until(lambda: hub.state() is State.FAILED, timeout_s=15)
+    assert "exit status 3" in hub.manager.get("ada").failure.reason
+
+
 async def test_a_job_that_listings_lack_but_that_lives_is_left_alone(hub):
     attempt = await hub.ready()
     # So that it would be told at once, were it told.

@@ -164,17 +164,19 @@ class SlurmScheduler:
         return ending
 
     async def _ending_as(self, asker: str | None, user: str, job_id: str) -> JobEnding | None:
+        may_tell_more = True
         try:
             result = await self._runner.ask(commands.build_sacct(job_id), user=asker)
             ending = parsers.parse_sacct(result, job_id, user)
+            if ending is not None:
+                return ending
         except SchedulerError as error:
             log.info("sacct does not tell how job %s ended: %s", job_id, error)
-            ending = None
-        if ending is not None:
-            return ending
+            may_tell_more = False
         try:
             result = await self._runner.ask(commands.build_show_job(job_id), user=asker)
-            return parsers.parse_show_job(result, user)
+            ending = parsers.parse_show_job(result, user)
+            return ending and replace(ending, is_whole=not may_tell_more)
         except SchedulerError as error:
             log.info("the controller does not tell how job %s ended: %s", job_id, error)
             return None

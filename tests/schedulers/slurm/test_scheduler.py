@@ -269,7 +269,14 @@ class TestEnding:
     async def test_from_the_controller_without_accounting(self, scheduler, transport):
         transport.answers["sacct"] = read_recorded("sacct_no_slurmdbd")
         transport.answers["scontrol show job"] = read_recorded("show_job_failed")
-        assert (await scheduler.ending("alice", "24")).exit_status == 3
+        ending = await scheduler.ending("alice", "24")
+        assert (ending.exit_status, ending.is_whole) == (3, True)
+
+    async def test_from_the_controller_until_accounting_has_heard_of_it(self, scheduler, transport):
+        transport.answers["sacct"] = ok("")
+        transport.answers["scontrol show job"] = read_recorded("show_job_failed")
+        ending = await scheduler.ending("alice", "24")
+        assert (ending.exit_status, ending.is_whole) == (3, False)
 
     async def test_nobody_knows(self, scheduler, transport):
         transport.answers["sacct"] = ok("")
