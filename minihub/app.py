@@ -87,7 +87,7 @@ async def running(ground: Ground, stop: asyncio.Event) -> AsyncIterator[str]:
         stack.push_async_callback(scheduler.close)
         entrance = Entrance(ground.settings, store, PamAuthenticator(helper), clock)
         stack.push_async_callback(entrance.close)
-        hub = _Hub(ground, clock, store, keeper, scheduler, transport, entrance)
+        hub = _Hub(ground, clock, store, keeper, scheduler, transport, entrance, stop.set)
         stack.push_async_callback(hub.close)
         yield await hub.start(stack)
 
@@ -121,6 +121,7 @@ class _Hub:
         scheduler: Scheduler,
         transport: Transport | None,
         entrance: Entrance,
+        shut_down: Callable[[], None],
     ) -> None:
         settings = ground.settings
         self._settings = settings
@@ -174,7 +175,9 @@ class _Hub:
         entrance.on_revoked(lambda _user, key: self._close_login(key))
         self._stalls = StallWatch()
         self._store = store
-        self._app = build_app(_build_deps(ground, clock, store, self._manager, entrance, self._figures))
+        self._app = build_app(
+            _build_deps(ground, clock, store, self._manager, entrance, self._figures, shut_down)
+        )
 
     def _figures(self) -> Figures:
         return Figures(
@@ -253,6 +256,7 @@ def _build_deps(
     manager: Manager,
     entrance: Entrance,
     figures: Callable[[], Figures],
+    shut_down: Callable[[], None],
 ) -> Deps:
     settings = ground.settings
     urls = Urls(settings.hub.base_path)
@@ -282,6 +286,10 @@ def _build_deps(
         authenticate=entrance.authenticate,
         is_admin=entrance.is_admin,
         open_url=open_url,
+        admit=entrance.admit,
+        groups_of=entrance.groups_of,
+        revoke_user=entrance.revoke_user,
+        shut_down=shut_down,
         figures=figures,
         only_user="" if ground.helper_info.root else ground.helper_info.user,
     )

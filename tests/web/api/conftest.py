@@ -29,6 +29,8 @@ class Program:
 
     async def ask(self, method: str, path: str, body: Any = None, **headers: str) -> Answer:
         own = {"Authorization": f"token {self.token}"} if self.token else {}
+        if body is not None:
+            own["Content-Type"] = "application/json"
         data = body if body is None or isinstance(body, bytes) else json.dumps(body).encode()
         answer = await self.browser.client.request(
             method, f"/hub/api{path}", data=data, headers={**own, **headers}, allow_redirects=False
