@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
-from minihub.web.api import hub
-from minihub.web.api.endpoint import CONFLICT, TEXT, Answer, Asker, Endpoint
+from minihub.web.api import documents, hub
+from minihub.web.api.endpoint import CONFLICT, HTML, TEXT, Answer, Asker, Endpoint
 from minihub.web.api.models import InfoModel, VersionModel
 
 _VERSION = Endpoint(
@@ -32,6 +33,24 @@ HUB_ENDPOINTS = (
         "Whether the hub answers",
         "none",
         (Answer(200, "It does.", media=(TEXT,)),),
+        asker=Asker.ANYBODY,
+    ),
+    Endpoint(
+        "GET",
+        "/openapi.json",
+        documents.document,
+        "This description",
+        "none",
+        (Answer(200, "An OpenAPI 3.1 document.", dict[str, Any]),),
+        asker=Asker.ANYBODY,
+    ),
+    Endpoint(
+        "GET",
+        "/docs",
+        documents.docs,
+        "This description, for people",
+        "none",
+        (Answer(200, "A page.", media=(HTML,)),),
         asker=Asker.ANYBODY,
     ),
     Endpoint(
