@@ -92,6 +92,11 @@ class Endpoint:
         return self.method not in ("GET", "HEAD")
 
     @property
+    def streams(self) -> bool:
+        """Whether its answer goes on for as long as there is something to tell."""
+        return any(EVENTS in answer.media for answer in self.answers)
+
+    @property
     def all_answers(self) -> tuple[Answer, ...]:
         """Every answer that it can give, by status."""
         found = {answer.status: answer for answer in self._common()}

@@ -228,8 +228,8 @@ class GroupModel(Model):
 
     kind: Literal["group"]
     name: str
-    users: list[str]
-    """Those of its members whom the hub knows."""
+    users: list[str] = []
+    """Those of its members whom the hub knows; for who has read:groups."""
     roles: list[str]
     properties: dict[str, str]
 
@@ -286,3 +286,99 @@ class PaginationModel(Model):
     limit: int
     total: int
     next: NextModel | None
+
+
+class RouteDataModel(Model):
+    """Whose route it is."""
+
+    hub: bool = False
+    user: str = ""
+    server_name: str = ""
+    last_activity: Timestamp | None = None
+
+
+class RouteModel(Model):
+    """Where a path leads."""
+
+    routespec: str
+    target: str
+    data: RouteDataModel
+
+
+class RoutesPageModel(Model):
+    """Part of the routes, for those who ask with Accept: application/jupyterhub-pagination+json."""
+
+    items: dict[str, RouteModel]
+    pagination: PaginationModel = Field(alias="_pagination")
+
+
+class UnknownJobModel(Model):
+    """A job that carries a hub's tag, but is in no record of this hub; it is left alone."""
+
+    id: str
+    user: str
+    name: str
+
+
+class SchedulerModel(Model):
+    """How the hub's view of the scheduler is."""
+
+    name: str
+    """slurm or local."""
+    up: bool
+    """Whether it answered the last time it was asked."""
+    last_answer: Timestamp | None
+    """When it answered last; null: never yet."""
+    age_s: float | None
+    """Seconds since then: how old everything is that is said of jobs."""
+    listing_took_s: float | None
+    failing_since: Timestamp | None
+    problem: str
+    """What is wrong, in plain words; "" if nothing is."""
+    detail: str
+    """What exactly was said, and the cure where one is known."""
+    hidden: bool
+    """Whether other users' jobs are hidden from the service account."""
+    waiting_total: int
+    """All waiting jobs of the cluster."""
+    unknown_jobs: list[UnknownJobModel]
+    limits_age_s: float | None
+    """Seconds since accounts and limits of the asker were read; null: never yet."""
+    limits_problem: str
+    """Why they may be incomplete or old; "" if they are neither."""
+
+
+class AuditModel(Model):
+    """One line of the audit log."""
+
+    id: int
+    time: Timestamp
+    actor: str
+    """Who did it; "" where nobody proved who he is."""
+    action: str
+    target: str
+    """To what or whom."""
+    address: str
+    outcome: str
+    detail: dict[str, Any]
+
+
+class AnnouncementModel(Model):
+    """Something that every page shows on top."""
+
+    id: int
+    text: str
+    level: Literal["info", "warning"]
+    by: str
+    created: Timestamp
+    expires: Timestamp | None
+
+
+class EstimateModel(Model):
+    """When such a server would start."""
+
+    expected_start: Timestamp | None
+    """null: the scheduler cannot say."""
+    wait_s: float | None
+    message: str
+    """The scheduler's own words, if it said any."""

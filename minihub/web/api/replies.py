@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Generic, TypeVar
 
 from aiohttp import web
@@ -30,8 +30,9 @@ def _as_digits(value: Any) -> Any:
     return value
 
 
-Whole = Annotated[int, BeforeValidator(_as_digits, json_schema_input_type=int), Field(ge=0, le=999_999_999)]
+Whole = Annotated[int, Field(ge=0, le=999_999_999), BeforeValidator(_as_digits)]
 """A number in a query."""
+AtLeastOne = Annotated[int, Field(ge=1, le=999_999_999), BeforeValidator(_as_digits)]
 
 
 class Paged(Wish):
@@ -39,7 +40,7 @@ class Paged(Wish):
 
     offset: Whole = 0
     """How many to pass over."""
-    limit: Annotated[Whole, Field(ge=1)] = MAX_PAGE
+    limit: AtLeastOne = MAX_PAGE
     """How many at most; beyond 200 it is 200."""
 
     @property
@@ -73,14 +74,24 @@ def no_content() -> web.Response:
 
 def reply_page(call: Call[Any, Any], items: Sequence[BaseModel], total: int) -> web.Response:
     """Part of a list, cut already; with the numbers around it if they were asked for."""
+    return _reply_part(call, [dump(one) for one in items], total)
+
+
+def reply_routes(call: Call[Paged, Any], routes: Mapping[str, BaseModel]) -> web.Response:
+    """Part of a table of routes; with the numbers around it if they were asked for."""
+    names = list(routes)[call.query.offset : call.query.offset + call.query.most]
+    return _reply_part(call, {name: dump(routes[name]) for name in names}, len(routes))
+
+
+def _reply_part(call: Call[Any, Any], part: list[Any] | dict[str, Any], total: int) -> web.Response:
     if PAGINATION_MEDIA not in call.request.headers.get("Accept", ""):
-        return reply(items)
+        return json_response(part)
     wanted: Paged = call.query
-    rest = wanted.offset + len(items)
+    rest = wanted.offset + len(part)
     following = None
-    if rest < total and items:
+    if rest < total and part:
         path = call.request.rel_url.update_query(offset=str(rest), limit=str(wanted.limit))
         url = own_origin(call.request, call.deps.settings.hub) + str(path)
         following = NextModel(offset=rest, limit=wanted.limit, url=url)
     pagination = PaginationModel(offset=wanted.offset, limit=wanted.limit, total=total, next=following)
-    return json_response({"items": [dump(one) for one in items], "_pagination": dump(pagination)})
+    return json_response({"items": part, "_pagination": dump(pagination)})

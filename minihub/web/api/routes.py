@@ -58,7 +58,7 @@ def add_api_routes(app: web.Application, api: str) -> None:
     for endpoint in ENDPOINTS:
         handler = served(endpoint)
         app.router.add_route(endpoint.method, api + endpoint.path, handler)
-        if endpoint.method == "GET":
+        if endpoint.method == "GET" and not endpoint.streams:
             app.router.add_route("HEAD", api + endpoint.path, handler)
     app.router.add_route(hdrs.METH_ANY, api + "/{rest:.*}", unknown)
     app.on_response_prepare.append(_add_version)

@@ -3,12 +3,24 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
-from minihub.web.api import server
-from minihub.web.api.endpoint import CONFLICT, EVENTS, Answer, Endpoint
-from minihub.web.api.models import ProgressModel, ServerModel, StartRefusedModel
+from minihub.web.api import choices, running, server
+from minihub.web.api.endpoint import CONFLICT, CSV, EVENTS, JSON, Answer, Endpoint
+from minihub.web.api.models import (
+    ErrorModel,
+    EstimateModel,
+    ProgressModel,
+    RunningModel,
+    ServerModel,
+    StartRefusedModel,
+    StopsModel,
+)
+from minihub.web.api.replies import PageModel
 
 T = "Servers"
+ALL = "All servers"
+OPTIONS = "Server options"
 
 _LOOK = Endpoint(
     "GET",
@@ -81,5 +93,43 @@ SERVER_ENDPOINTS = (
     Endpoint(
         "DELETE", _NAMED, server.no_named_stop, "Stop a named server: always 400", "`delete:servers`", (),
         body=server.Stop, topic=T,
+    ),
+    Endpoint(
+        "GET", "/servers", running.listing, "All live servers", "`read:servers` on everybody",
+        (Answer(200, "Server models with `user`; paginated if asked for.", list[RunningModel] | PageModel[RunningModel]),),
+        query=running.ServersQuery, topic=ALL,
+    ),
+    Endpoint(
+        "POST", "/servers/stop", running.stop, "Stop several servers", "`delete:servers` on everybody",
+        (Answer(200, "Those that are concerned, as they were before.", StopsModel),),
+        "A dry run unless `dry_run` is false. At least one condition is needed, and all that are given hold together. "
+        "Repeating it is no error.",
+        body=running.Stops, topic=ALL,
+    ),
+    Endpoint(
+        "GET", "/history", running.history, "Servers of past and present",
+        "`read:servers` on everybody; with it on oneself only, one's own",
+        (
+            Answer(
+                200, "Server models with `user`, newest first; paginated if asked for. Or CSV.",
+                list[RunningModel] | PageModel[RunningModel], (JSON, CSV),
+            ),
+        ),
+        query=running.HistoryWish, topic=ALL,
+    ),
+    Endpoint(
+        "GET", "/options/schema", choices.schema, "What may be asked for", "`start:servers` on oneself",
+        (Answer(200, "A JSON Schema of `user_options` for the asker: choices, limits, defaults.", dict[str, Any]),),
+        topic=OPTIONS,
+    ),
+    Endpoint(
+        "POST", "/options/estimate", choices.estimate, "When such a server would start", "`start:servers` on oneself",
+        (
+            Answer(200, "The scheduler's guess.", EstimateModel),
+            Answer(400, "Options are wrong (`fields`), or the scheduler would refuse them.", ErrorModel),
+            Answer(429, "An estimate is being made already.", ErrorModel),
+        ),
+        "Starts nothing. One at a time per user.",
+        body=server.UserOptions, topic=OPTIONS,
     ),
 )  # fmt: skip

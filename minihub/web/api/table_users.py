@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
-from minihub.web.api import users
-from minihub.web.api.endpoint import CONFLICT, Answer, Endpoint
-from minihub.web.api.models import RevokedModel, SelfModel, UserModel
-from minihub.web.api.replies import PageModel
+from minihub.web.api import admin, tokens, users
+from minihub.web.api.endpoint import CONFLICT, Answer, Asker, Endpoint
+from minihub.web.api.models import (
+    ErrorModel,
+    GroupModel,
+    NewTokenModel,
+    RevokedModel,
+    SelfModel,
+    TokenModel,
+    TokensModel,
+    UserModel,
+)
+from minihub.web.api.replies import Paged, PageModel
 
 T = "Users"
+TOKENS = "Tokens"
+GROUPS = "Groups"
 
 USER_ENDPOINTS = (
     Endpoint(
@@ -94,5 +105,81 @@ USER_ENDPOINTS = (
         (Answer(200, "How many there were.", RevokedModel),),
         "His server goes on. Repeating it is no error.",
         topic=T,
+    ),
+    Endpoint(
+        "POST",
+        "/users/{name}/activity",
+        users.activity,
+        "Note that a user was active",
+        "`users:activity`",
+        (Answer(200, "The user.", UserModel),),
+        "An earlier moment than the one known changes nothing. What is said of servers is not used: the hub sees their traffic "
+        "itself. A moment more than 59 minutes ahead is refused.",
+        body=users.Activity,
+        topic=T,
+    ),
+    Endpoint(
+        "GET",
+        "/users/{name}/tokens",
+        tokens.listing,
+        "A user's valid tokens",
+        "`read:tokens`",
+        (Answer(200, "Without their secrets.", TokensModel),),
+        topic=TOKENS,
+    ),
+    Endpoint(
+        "POST",
+        "/users/{name}/tokens",
+        tokens.create,
+        "Make a token",
+        "`tokens`; or `auth` with the name and password of whoever asks",
+        (
+            Answer(201, "The token, with its secret this once.", NewTokenModel),
+            Answer(429, "Too many logins wait to be checked.", ErrorModel),
+        ),
+        "Not idempotent: each call makes another token. A token can make no token that may do more than itself. With a login, "
+        "a token for more than one's own things needs the password in `auth`, too.",
+        body=tokens.NewToken,
+        asker=Asker.SELF_CHECKED,
+        topic=TOKENS,
+    ),
+    Endpoint(
+        "GET",
+        "/users/{name}/tokens/{id}",
+        tokens.show,
+        "One token",
+        "`read:tokens`",
+        (Answer(200, "Without its secret.", TokenModel),),
+        topic=TOKENS,
+    ),
+    Endpoint(
+        "DELETE",
+        "/users/{name}/tokens/{id}",
+        tokens.revoke,
+        "End a token",
+        "`tokens`",
+        (Answer(204, "It has ended, and so have the connections that it opened."),),
+        "Doing it again is 404 and changes nothing.",
+        topic=TOKENS,
+    ),
+    Endpoint(
+        "GET",
+        "/groups",
+        admin.groups,
+        "Unix groups of the users whom the hub knows",
+        "`list:groups`; their members with `read:groups`",
+        (Answer(200, "Group models; paginated if asked for.", list[GroupModel] | PageModel[GroupModel]),),
+        "Read only. At most a minute old.",
+        query=Paged,
+        topic=GROUPS,
+    ),
+    Endpoint(
+        "GET",
+        "/groups/{group}",
+        admin.group,
+        "One Unix group",
+        "`read:groups`",
+        (Answer(200, "With those of its members whom the hub knows.", GroupModel),),
+        topic=GROUPS,
     ),
 )

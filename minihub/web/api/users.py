@@ -14,12 +14,15 @@ from minihub.web.api.build import user_model
 from minihub.web.api.call import NO_SUCH_USER, Call
 from minihub.web.api.endpoint import Nothing, Wish
 from minihub.web.api.models import RevokedModel, SelfModel
+from minihub.web.api.moments import parse_moment
 from minihub.web.api.people import describe, draw_user, drawer, scopes_on
 from minihub.web.api.reading import BadRequest, InvalidRequest
 from minihub.web.api.replies import Paged, no_content, reply, reply_page
 from minihub.web.deps import UserRecord
 
 MAX_USERS = 100_000
+MOST_AHEAD_S = 59 * 60
+"""How far in the future an activity may be, since clocks differ. Source: JupyterHub, POST /users/:name/activity."""
 MAX_NEW = 1_000
 """Names in one POST /users: each can cost a look into a directory."""
 
@@ -153,7 +156,8 @@ async def create_many(call: Call[Nothing, NewUsers]) -> web.Response:
     made = [name for name in names if await call.deps.users.admit(name, call.now)]
     if not made:
         raise Conflict("All of these users are known already.")
-    await call.audit("user-create", ", ".join(made))
+    for name in made:
+        await call.audit("user-create", name)
     return reply([await draw_user(call, name) for name in made], 201)
 
 
@@ -220,6 +224,22 @@ async def delete(call: Call[Nothing, Nothing]) -> web.Response:
     await deps.users.forget(name)
     await call.audit("user-delete", name)
     return no_content()
+
+
+async def activity(call: Call[Nothing, Activity]) -> web.Response:
+    """POST /users/NAME/activity."""
+    name = call.about("users:activity")
+    moments = {"last_activity": call.body.last_activity}
+    moments |= {f"servers.{key}.last_activity": one.last_activity for key, one in call.body.servers.items()}
+    found = {field: parse_moment(value, field) for field, value in moments.items() if value is not None}
+    late = {field: "This is in the future." for field, at in found.items() if at > call.now + MOST_AHEAD_S}
+    if late:
+        raise InvalidRequest(late)
+    at = found.get("last_activity")
+    known = await call.deps.users.active(name, min(at, call.now) if at is not None else 0.0)
+    if not known:
+        raise NotFound(NO_SUCH_USER)
+    return reply(await draw_user(call, name))
 
 
 async def revoke(call: Call[Nothing, Nothing]) -> web.Response:
