@@ -274,7 +274,7 @@ class FakeTokens:
     async def create(
         self, user: str, *, note: str = "", scopes: Iterable[str] = (), lifetime_s: float | None = None
     ) -> tuple[str, FakeTokenRecord]:
-        assert lifetime_s is not None
+        lifetime_s = 90 * 86400 if lifetime_s is None else lifetime_s
         record = FakeTokenRecord(
             f"t{len(self.records) + 1}", user, note, frozenset(scopes), NOW, NOW + lifetime_s
         )
@@ -410,6 +410,8 @@ class World:
     """Users whom the settings do not let in, and why."""
     asked_groups: list[list[str]] = field(default_factory=list)
     """Whose groups were asked for."""
+    admitted: list[str] = field(default_factory=list)
+    """Of whom it was asked whether the settings let them in."""
 
     def log_in(self, user: str = "ada") -> str:
         """A cookie of a login session."""
@@ -440,6 +442,7 @@ def make_world(raw: Mapping[str, Any] | None = None, *, only_user: str = "") -> 
     lines: list[tuple[str, str, str, str]] = []
     refused: dict[str, str] = {}
     asked_groups: list[list[str]] = []
+    admitted: list[str] = []
     audit_log = FakeAuditLog()
 
     async def authenticate(username: str, password: str, address: str) -> str:
@@ -458,6 +461,7 @@ def make_world(raw: Mapping[str, Any] | None = None, *, only_user: str = "") -> 
         return f"{settings.hub.base_path}user/{attempt.user}/{ends[attempt.options.interface]}"
 
     async def admit(user: str) -> None:
+        admitted.append(user)
         if user in refused:
             raise NotAllowed(detail=f"{user}: {refused[user]}")
 
@@ -496,7 +500,7 @@ def make_world(raw: Mapping[str, Any] | None = None, *, only_user: str = "") -> 
         only_user=only_user,
     )
     world = World(settings, clock, servers, identity, logins, tokens, users, csrf, passwords, lines, deps)
-    world.refused, world.asked_groups = refused, asked_groups
+    world.refused, world.asked_groups, world.admitted = refused, asked_groups, admitted
     return world
 
 

@@ -77,7 +77,7 @@ async def read_body(request: web.Request, model: type[M]) -> M:
     """
     raw = await request.read()
     if not raw.strip():
-        return validate(model, {})
+        return validate(model, {}, strict=True)
     _verify_json(request)
     try:
         body = json.loads(raw.decode(), parse_constant=_refuse_constant)
@@ -85,7 +85,7 @@ async def read_body(request: web.Request, model: type[M]) -> M:
         raise BadRequest("The body is not valid JSON.") from error
     if not isinstance(body, dict):
         raise BadRequest("The body is a JSON object.")
-    return validate(model, body)
+    return validate(model, body, strict=True)
 
 
 def verify_path(request: web.Request) -> None:
@@ -98,8 +98,8 @@ def verify_path(request: web.Request) -> None:
         raise NotFound
 
 
-def validate(model: type[M], values: Mapping[str, Any]) -> M:
-    """Check values against a model.
+def validate(model: type[M], values: Mapping[str, Any], *, strict: bool = False) -> M:
+    """Check values against a model; `strict`: as JSON has types, "1" and true are no numbers.
 
     Raises:
         InvalidRequest: One message per wrong field.
@@ -108,7 +108,7 @@ def validate(model: type[M], values: Mapping[str, Any]) -> M:
     if bad:
         raise InvalidRequest({_shown(name): "Characters are in it that no text has." for name in bad})
     try:
-        return model.model_validate(values)
+        return model.model_validate(values, strict=strict)
     except ValidationError as error:
         raise InvalidRequest(dict(map(_explain, error.errors(include_url=False)))) from error
 

@@ -94,7 +94,8 @@ async def _verify_covered(call: Call[Nothing, NewToken], scopes: frozenset[str])
     effective = effective_scopes(verify_scopes(scopes, owner, admin=is_admin), owner, admin=is_admin)
     if not covers(call.principal, effective, owner):
         raise Forbidden("A token cannot be made that may do more than whoever makes it.")
-    if call.principal.kind == "login" and call.body.auth is None and not is_all_own(effective, owner):
+    for_own = owner == call.principal.user and is_all_own(effective, owner)
+    if call.principal.kind == "login" and call.body.auth is None and not for_own:
         # A script in a user's own Jupyter shares this origin: what makes such a token must know the password.
         raise Forbidden("Such a token needs your password: send it in auth.")
 

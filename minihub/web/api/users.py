@@ -236,8 +236,7 @@ async def activity(call: Call[Nothing, Activity]) -> web.Response:
     if late:
         raise InvalidRequest(late)
     at = found.get("last_activity")
-    known = await call.deps.users.active(name, min(at, call.now) if at is not None else 0.0)
-    if not known:
+    if at is not None and not await call.deps.users.active(name, min(at, call.now)):
         raise NotFound(NO_SUCH_USER)
     return reply(await draw_user(call, name))
 

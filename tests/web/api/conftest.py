@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from minihub.servers.model import State
+from tests.web.api.conformity import problems
 from tests.web.conftest import Browser
 from tests.web.fakes import World, make_attempt
 
@@ -37,6 +38,8 @@ class Program:
         )
         raw = await answer.read()
         body = json.loads(raw) if answer.content_type == "application/json" and raw else raw.decode() or None
+        wrong = problems(method, path, answer.status, answer.content_type, body)
+        assert wrong == [], f"{method} {path}: {wrong} in {body}"
         return Answer(answer.status, body, answer.headers)
 
 
