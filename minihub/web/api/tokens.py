@@ -46,13 +46,13 @@ class NewToken(Wish):
 
 async def listing(call: Call[Nothing, Nothing]) -> web.Response:
     """GET /users/NAME/tokens."""
-    rows = await call.deps.tokens.list(call.about("read:tokens"))
+    rows = await call.deps.tokens.list(await call.about_known("read:tokens"))
     return reply(TokensModel(api_tokens=[TokenModel(**_fields(call.name, row)) for row in rows]))
 
 
 async def show(call: Call[Nothing, Nothing]) -> web.Response:
     """GET /users/NAME/tokens/ID."""
-    name = call.about("read:tokens")
+    name = await call.about_known("read:tokens")
     return reply(TokenModel(**_fields(name, await _find(call, name))))
 
 
@@ -70,7 +70,7 @@ async def create(call: Call[Nothing, NewToken]) -> web.Response:
     """POST /users/NAME/tokens."""
     wanted = call.body
     known = Call(call.request, call.query, wanted, await _asker(call))
-    name = known.about("tokens")
+    name = await known.about_known("tokens")
     scopes = frozenset(wanted.scopes or ["self"])
     await _verify_covered(known, scopes)
     secret, row = await call.deps.tokens.create(
