@@ -92,9 +92,11 @@ async def _verify_covered(call: Call[Nothing, NewToken], scopes: frozenset[str])
     await call.deps.admit(owner)  # which also finds out whether he is an admin
     is_admin = call.deps.is_admin(owner)
     effective = effective_scopes(verify_scopes(scopes, owner, admin=is_admin), owner, admin=is_admin)
-    if not covers(call.principal, effective, owner):
+    # Who becomes an admin one day gives his "inherit" tokens an admin's rights.
+    grows = "inherit" in scopes and not is_admin
+    if not covers(call.principal, effective, owner) or (grows and call.principal.kind == "token"):
         raise Forbidden("A token cannot be made that may do more than whoever makes it.")
-    for_own = owner == call.principal.user and is_all_own(effective, owner)
+    for_own = owner == call.principal.user and is_all_own(effective, owner) and not grows
     if call.principal.kind == "login" and call.body.auth is None and not for_own:
         # A script in a user's own Jupyter shares this origin: what makes such a token must know the password.
         raise Forbidden("Such a token needs your password: send it in auth.")
