@@ -138,7 +138,9 @@ def _of_proxy(tally: Tally, figures: Figures) -> Iterator[Metric]:
 
 def _of_seconds(tally: Tally) -> Metric:
     histogram = Histogram(BOUNDS_S)
-    histogram.counts, histogram.total = list(tally.seconds), tally.seconds_total
+    last = len(BOUNDS_S)
+    histogram.counts = [*tally.seconds[:last], sum(tally.seconds[last:])]
+    histogram.total = tally.seconds_total
     what = "From a request until the answer of a user's server began."
     return _histogram("proxy_answer_seconds", what, [((), histogram)])
 
