@@ -98,7 +98,9 @@ async def test_an_end_is_noticed_by_the_next_listing(make_hub, passwords):
 
             async def listings() -> int:
                 _, text = await alice.get("/hub/metrics")
-                found = re.search(r'^minihub_commands_total\{program="squeue"\} ([\d.]+)$', text, re.MULTILINE)
+                found = re.search(
+                    r'^minihub_commands_total\{program="squeue"\} ([\d.]+)$', text, re.MULTILINE
+                )
                 assert found, text
                 return int(float(found[1]))
 
