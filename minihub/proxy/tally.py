@@ -12,6 +12,9 @@ BOUNDS_S = tuple(2**power / 1000 for power in range(17))
 """1 ms to 65.5 s. Powers of two, so that the place of a value is the length of a number."""
 _PLACES = 64
 
+UNANSWERED = ("unreachable", "unsafe", "stale", "unanswered", "malformed", "torn")
+"""Why there was no answer: nobody there, somebody else there, or how it was lost (`upstream.Lost`)."""
+
 
 class Tally:
     """Counters. `Client` writes to them directly."""
