@@ -9,7 +9,7 @@ from pydantic import Field
 
 from minihub.auth.model import Principal
 from minihub.auth.scopes import covers, effective_scopes, is_all_own, verify_scopes
-from minihub.errors import BadCredentials, Forbidden, NotFound
+from minihub.errors import AuthError, BadCredentials, Forbidden, NotFound
 from minihub.web.api.access import asker
 from minihub.web.api.build import maybe, timestamp
 from minihub.web.api.call import Call
@@ -111,9 +111,13 @@ async def _asker(call: Call[Nothing, NewToken]) -> Principal:
     auth = call.body.auth
     if auth is None:
         return await asker(call.request)
-    if not auth.username.strip():
-        raise BadCredentials
-    user = await call.deps.authenticate(auth.username, auth.password, call.address)
+    try:
+        if not auth.username.strip():
+            raise BadCredentials
+        user = await call.deps.authenticate(auth.username, auth.password, call.address)
+    except AuthError as error:
+        await call.deps.audit("login", user="", address=call.address, outcome=type(error).__name__)
+        raise
     await call.deps.audit("login", user=user, address=call.address)
     return Principal(user, admin=call.deps.is_admin(user), kind="login", key="")
 
