@@ -12,7 +12,7 @@ from pathlib import Path
 
 from aiohttp import web
 
-from minihub import __version__
+from minihub import __version__, places
 from minihub.auth.entrance import Entrance
 from minihub.auth.pam import PamAuthenticator
 from minihub.building import Ground, build_scheduler, build_transport
@@ -42,6 +42,7 @@ from minihub.tls import load_front_tls
 from minihub.transports.base import Transport
 from minihub.web.app import build_app
 from minihub.web.deps import Deps, Figures
+from minihub.web.local import admin_socket
 from minihub.web.urls import Urls
 
 log = logging.getLogger(__name__)
@@ -174,6 +175,7 @@ class _Hub:
         entrance.on_revoked(lambda _user, key: self._close_login(key))
         self._stalls = StallWatch()
         self._store = store
+        self._admin_socket = places.admin_socket(ground.state_dir)
         self._app = build_app(_build_deps(ground, clock, store, self._manager, entrance, self._figures))
 
     def _figures(self) -> Figures:
@@ -205,6 +207,8 @@ class _Hub:
         runner = web.AppRunner(self._app, shutdown_timeout=_SHUTDOWN_S, **RUNNER_OPTIONS)
         await runner.setup()
         stack.push_async_callback(runner.cleanup)
+        assert runner.server is not None
+        await stack.enter_async_context(admin_socket(self._admin_socket, runner.server))
         port = await self._listen(HubApp(runner))
         stack.push_async_callback(self._door.close, _SHUTDOWN_S)
         local = self._scheduler.name == "local"
