@@ -1,0 +1,95 @@
+"""`minihub history` and `minihub audit`: what was."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+from minihub.command.failures import DONE, WrongUsage
+from minihub.command.link import Items, Link
+from minihub.command.servers import resources_of
+from minihub.command.show import Column, Model, note, print_json, print_table
+from minihub.command.times import format_moment, format_span, seconds_between
+
+
+async def history(hub: Link, options: argparse.Namespace) -> int:
+    """`minihub history`."""
+    query = {"user": options.user, "since": options.since, "until": options.until}
+    if options.csv:
+        if options.json:
+            raise WrongUsage("either --csv or --json")
+        limit = {"limit": options.limit} if options.limit else {}
+        sys.stdout.write(await hub.text("/history", {**query, **limit, "format": "csv"}, accept="text/csv"))
+        return DONE
+    found = await hub.listed("/history", query, limit=options.limit)
+    _show(
+        found, _HISTORY, options, empty="no server in that time" if any(query.values()) else "no server yet"
+    )
+    return DONE
+
+
+def _show(found: Items, columns: list[Column], options: argparse.Namespace, *, empty: str) -> None:
+    if options.json:
+        print_json(found.items)
+    else:
+        print_table(columns, found.items, empty=empty)
+    if len(found.items) < found.total:
+        note(f"the newest {len(found.items)} of {found.total}; --limit 0 shows all")
+
+
+def _job(row: Model) -> Model:
+    job = row.get("job")
+    return job if isinstance(job, dict) else {}
+
+
+def _how(row: Model) -> object:
+    failure = row.get("failure")
+    message = failure.get("message") if isinstance(failure, dict) else None
+    return message or _job(row).get("outcome") or row.get("state")
+
+
+def _ran(row: Model) -> str:
+    job = _job(row)
+    elapsed = job.get("elapsed_s")
+    if elapsed is None:
+        elapsed = seconds_between(job.get("started"), row.get("ended"))
+    return format_span(elapsed)
+
+
+_HISTORY = [
+    Column("begun", lambda r: format_moment(_job(r).get("submitted") or r.get("started"))),
+    Column("user", lambda r: r.get("user")),
+    Column("job", lambda r: _job(r).get("id"), right=True),
+    Column("node", lambda r: _job(r).get("node")),
+    Column("partition", lambda r: _job(r).get("partition")),
+    Column("account", lambda r: _job(r).get("account")),
+    Column("resources", resources_of),
+    Column("ran", _ran, right=True),
+    Column("ended", lambda r: format_moment(r.get("ended"))),
+    Column("how", _how),
+]
+
+
+async def audit(hub: Link, options: argparse.Namespace) -> int:
+    """`minihub audit`."""
+    query = {
+        "about": options.about,
+        "actor": options.actor,
+        "action": options.action,
+        "since": options.since,
+        "until": options.until,
+    }
+    found = await hub.listed("/audit", query, limit=options.limit)
+    _show(found, _AUDIT, options, empty="no line matches" if any(query.values()) else "nothing was done yet")
+    return DONE
+
+
+_AUDIT = [
+    Column("at", lambda r: format_moment(r.get("at"))),
+    Column("actor", lambda r: r.get("actor")),
+    Column("action", lambda r: r.get("action")),
+    Column("target", lambda r: r.get("target")),
+    Column("address", lambda r: r.get("address")),
+    Column("outcome", lambda r: r.get("outcome")),
+    Column("detail", lambda r: r.get("detail")),
+]
