@@ -13,6 +13,7 @@ import aiohttp
 
 from minihub.command.failures import CommandFailed, NotPermitted, NotThere, Unreachable
 from minihub.command.reach import TOKEN_VARIABLE, Way
+from minihub.command.show import clean
 
 PATIENCE_S = 90.0
 PAGE = 200
@@ -154,7 +155,8 @@ class Link:
         message, fields = _error_of(text)
         if status < 400:
             return Unreachable(
-                f"{self._way.name} sends us to {location or 'another address'}.", "Name that one with --url."
+                f"{self._way.name} sends us to {clean(location) or 'another address'}.",
+                "Name that one with --url.",
             )
         if not message:
             return self._not_understood(status, text)
@@ -176,7 +178,7 @@ class Link:
         )
 
     def _not_understood(self, status: int, text: str) -> Unreachable:
-        begin = " ".join(text.split())[:80]
+        begin = clean(text[:200])[:80]
         return Unreachable(
             f"What answers at {self._way.name} is no minihub that we understand ({status}: {begin!r}).",
             "Is this its address, with its path if it has one (--url https://example.org/jupyter)? Is it an older one?",
@@ -204,7 +206,7 @@ def _error_of(text: str) -> tuple[str, dict[str, str]]:
         return "", {}
     fields = body.get("fields")
     named = fields.items() if isinstance(fields, dict) else ()
-    return body["message"], {str(name): str(problem) for name, problem in named}
+    return clean(body["message"]), {clean(name): clean(problem) for name, problem in named}
 
 
 @contextlib.asynccontextmanager

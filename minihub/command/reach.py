@@ -90,17 +90,20 @@ def _own_name() -> str:
         return f"uid {os.geteuid()}"
 
 
-def way_by_url(url: str, token: str, *, insecure: bool = False, ca_file: Path | None = None) -> Way:
+def way_by_url(
+    url: str, token_file: Path | None, *, insecure: bool = False, ca_file: Path | None = None
+) -> Way:
     """The way to a hub elsewhere.
 
     Args:
         url: What users type, with or without /hub.
-        token: An API token.
+        token_file: Holds the API token; None: the environment does.
         insecure: Take any certificate, and none at all.
         ca_file: PEM certificates to trust instead of the system's.
 
     Raises:
-        WrongUsage: This is no URL, or it would carry the token in the clear; or the file holds no certificates.
+        WrongUsage: This is no URL, or it would carry the token in the clear; there is no token, or it is open to others;
+            or the file holds no certificates.
     """
     parts = urlsplit(url)
     if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
@@ -118,7 +121,7 @@ def way_by_url(url: str, token: str, *, insecure: bool = False, ca_file: Path | 
     return Way(
         f"{parts.scheme}://{parts.netloc}{base}/hub/api",
         f"{parts.scheme}://{parts.netloc}{base}",
-        token=token,
+        token=_read_token(token_file),
         tls=_make_tls(ca_file, insecure=insecure),
     )
 
@@ -136,12 +139,8 @@ def _make_tls(ca_file: Path | None, *, insecure: bool) -> ssl.SSLContext | bool:
         raise WrongUsage(f"--ca-file: {ca_file}: {error.strerror}") from error
 
 
-def read_token(file: Path | None) -> str:
-    """The token for --url: from the file, else from the environment; never from argv, which everybody can see.
-
-    Raises:
-        WrongUsage: There is none, or the file is open to others.
-    """
+def _read_token(file: Path | None) -> str:
+    """From the file, else from the environment; never from argv, which everybody can see."""
     if file is None:
         text = os.environ.get(TOKEN_VARIABLE, "").strip()
         where = TOKEN_VARIABLE

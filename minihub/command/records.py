@@ -8,7 +8,7 @@ import sys
 from minihub.command.failures import DONE, WrongUsage
 from minihub.command.link import Items, Link
 from minihub.command.servers import resources_of
-from minihub.command.show import Column, Model, note, print_json, print_table
+from minihub.command.show import Column, Model, clean, note, print_json, print_table
 from minihub.command.times import format_moment, format_span, seconds_between
 
 
@@ -19,7 +19,10 @@ async def history(hub: Link, options: argparse.Namespace) -> int:
         if options.json:
             raise WrongUsage("either --csv or --json")
         limit = {"limit": options.limit} if options.limit else {}
-        sys.stdout.write(await hub.text("/history", {**query, **limit, "format": "csv"}, accept="text/csv"))
+        text = await hub.text("/history", {**query, **limit, "format": "csv"}, accept="text/csv")
+        if sys.stdout.isatty():
+            text = "".join(f"{clean(line)}\n" for line in text.splitlines())
+        sys.stdout.write(text)
         return DONE
     found = await hub.listed("/history", query, limit=options.limit)
     _show(

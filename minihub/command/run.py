@@ -13,7 +13,7 @@ from pathlib import Path
 
 from minihub.command.failures import NotRunning, WrongUsage
 from minihub.command.link import Link, open_link
-from minihub.command.reach import Way, read_token, way_by_socket, way_by_url
+from minihub.command.reach import Way, way_by_socket, way_by_url
 from minihub.config import Settings
 
 Command = Callable[[Link, argparse.Namespace], Awaitable[int]]
@@ -61,8 +61,7 @@ def _find_way(
     stack: contextlib.ExitStack,
 ) -> Way:
     if options.url:
-        token = read_token(options.token_file)
-        return way_by_url(options.url, token, insecure=options.insecure, ca_file=options.ca_file)
+        return way_by_url(options.url, options.token_file, insecure=options.insecure, ca_file=options.ca_file)
     for name in ("token_file", "ca_file", "insecure"):
         if getattr(options, name):
             raise WrongUsage(
