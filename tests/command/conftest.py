@@ -122,6 +122,14 @@ class Done:
         return [re.split(r" {2,}", line.strip()) for line in self.out.splitlines()]
 
 
+def run_main(argv):
+    """The exit status, argparse's own too."""
+    try:
+        return main(argv)
+    except SystemExit as error:
+        return error.code
+
+
 @dataclass
 class Line:
     """`minihub ...` in a thread: it runs a loop of its own."""
@@ -131,7 +139,7 @@ class Line:
 
     async def __call__(self, *words):
         config = self.directory / "minihub.toml"
-        status = await asyncio.to_thread(main, [*words, "--config", str(config)])
+        status = await asyncio.to_thread(run_main, [*words, "--config", str(config)])
         out, err = self.capsys.readouterr()
         return Done(status, out, err)
 
