@@ -14,6 +14,7 @@ from aiohttp import web
 
 from minihub import __version__, places
 from minihub.auditing import AuditLog
+from minihub.auth import probe_keys
 from minihub.auth.entrance import Entrance
 from minihub.auth.pam import PamAuthenticator
 from minihub.building import Ground, build_scheduler, build_transport
@@ -290,6 +291,7 @@ def _build_deps(
         is_admin=entrance.is_admin,
         open_url=open_url,
         figures=figures,
+        probe_secret=store.keys.derive(probe_keys.PURPOSE),
         only_user="" if ground.helper_info.root else ground.helper_info.user,
     )
 

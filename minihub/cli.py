@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from minihub.config import Settings
 
 EXIT_FAILED = 1
+_LONGEST_IDLE_S = 600
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -66,6 +67,17 @@ def _build_parser() -> argparse.ArgumentParser:
     check.add_argument(
         "--password-stdin", action="store_true", help="try that user's login too; the password comes on stdin"
     )
+    check.add_argument(
+        "--url", default="", help="the address that users type, if hub.public_url does not say it"
+    )
+    check.add_argument(
+        "--idle",
+        type=_idle_seconds,
+        default=5.0,
+        metavar="SECONDS",
+        help="so long a silent websocket has to stay open",
+    )
+    check.add_argument("--json", action="store_true", help="print JSON at the end, for scripts")
     check.set_defaults(run=_check)
 
     _add_ca(commands)
@@ -89,6 +101,16 @@ def _build_parser() -> argparse.ArgumentParser:
             "--config", type=Path, metavar="FILE", default=argparse.SUPPRESS, help=argparse.SUPPRESS
         )
     return parser
+
+
+def _idle_seconds(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = 0.0
+    if not 0 < seconds <= _LONGEST_IDLE_S:
+        raise argparse.ArgumentTypeError(f"{text!r}: more than 0 and at most {_LONGEST_IDLE_S} seconds")
+    return seconds
 
 
 def _leaves(commands: Any) -> Iterator[argparse.ArgumentParser]:
@@ -211,7 +233,8 @@ def _check(options: argparse.Namespace) -> int:
     from minihub.checks.run import run_checks  # noqa: PLC0415
 
     password = sys.stdin.readline().rstrip("\n") if options.password_stdin else None
-    return run_checks(handle, options.config, Wish(options.user, not options.no_job, password))
+    wish = Wish(options.user, not options.no_job, password, options.url, options.idle)
+    return run_checks(handle, options.config, wish, as_json=options.json)
 
 
 def _verify(options: argparse.Namespace) -> int:

@@ -224,5 +224,7 @@ class Deps:
     open_url: Callable[[Attempt], str]
     """Where a ready server opens: a path with base_path, such as /user/ada/lab."""
     figures: Callable[[], Figures] = Figures
+    probe_secret: bytes = b""
+    """Signs the keys of `minihub check`."""
     only_user: str = ""
     """If set, the only user who can log in (a hub started as an ordinary user); the login page says so."""
