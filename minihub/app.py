@@ -90,7 +90,7 @@ async def running(ground: Ground, stop: asyncio.Event) -> AsyncIterator[str]:
         stack.push_async_callback(scheduler.close)
         entrance = Entrance(ground.settings, store, PamAuthenticator(helper), clock)
         stack.push_async_callback(entrance.close)
-        hub = _Hub(ground, clock, store, keeper, scheduler, transport, entrance)
+        hub = _Hub(ground, clock, store, keeper, scheduler, transport, entrance, stop.set)
         stack.push_async_callback(hub.close)
         yield await hub.start(stack)
 
@@ -124,6 +124,7 @@ class _Hub:
         scheduler: Scheduler,
         transport: Transport | None,
         entrance: Entrance,
+        shut_down: Callable[[], None],
     ) -> None:
         settings = ground.settings
         self._settings = settings
@@ -179,7 +180,9 @@ class _Hub:
         self._store = store
         self._admin_socket = places.admin_socket(ground.state_dir)
         self._audit = AuditLog(store.audit, clock, _audit_file(ground))
-        deps = _build_deps(ground, clock, store, self._manager, entrance, self._audit, self._figures)
+        deps = _build_deps(
+            ground, clock, store, self._manager, entrance, self._audit, self._figures, shut_down
+        )
         self._app = build_app(deps)
 
     def _figures(self) -> Figures:
@@ -268,6 +271,7 @@ def _build_deps(
     entrance: Entrance,
     audit: AuditLog,
     figures: Callable[[], Figures],
+    shut_down: Callable[[], None],
 ) -> Deps:
     settings = ground.settings
     urls = Urls(settings.hub.base_path)
@@ -290,6 +294,10 @@ def _build_deps(
         authenticate=entrance.authenticate,
         is_admin=entrance.is_admin,
         open_url=open_url,
+        admit=entrance.admit,
+        groups_of=entrance.groups_of,
+        revoke_user=entrance.revoke_user,
+        shut_down=shut_down,
         figures=figures,
         probe_secret=store.keys.derive(probe_keys.PURPOSE),
         only_user="" if ground.helper_info.root else ground.helper_info.user,

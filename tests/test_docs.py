@@ -16,7 +16,7 @@ from minihub import errors
 from minihub.cli import _build_parser
 from minihub.config import OptionSettings, Settings, parse_settings
 from minihub.reference import build_reference
-from minihub.web.api.routes import ROUTES as API_ROUTES
+from minihub.web.api.tables import ENDPOINTS
 from minihub.web.routes import ROUTES
 
 ROOT = Path(__file__).parents[1]
@@ -108,7 +108,7 @@ def plain(path):
 
 def real():
     pages = {(method, f"/{plain(path)}") for method, path, _, _ in ROUTES}
-    api = {(method, f"/hub/api{plain(path)}") for method, path, _ in API_ROUTES if method != "*"}
+    api = {(method, f"/hub/api{plain(path)}") for method, path in ((e.method, e.path) for e in ENDPOINTS)}
     return pages | api
 
 

@@ -29,6 +29,7 @@ STATUS_TITLES = {
     405: N_("Not possible this way"),
     409: N_("Not possible right now"),
     413: N_("Too large"),
+    415: N_("Not understood in this form"),
     424: N_("Your server is not running"),
     429: N_("Too many requests"),
     500: N_("Something went wrong"),
