@@ -25,7 +25,7 @@ async def announce(hub: Link, options: argparse.Namespace) -> int:
     if options.json:
         print_json(made)
     else:
-        until = format_moment(made.get("expires_at"))
+        until = format_moment(made.get("expires"))
         ends = f"until {until} UTC" if until else f"until: minihub announce --delete {made['id']}"
         print(f"announcement {made['id']} is on every page {ends}")
     return DONE
@@ -55,8 +55,8 @@ _COLUMNS = [
     Column("id", lambda a: a.get("id"), right=True),
     Column("level", lambda a: a.get("level")),
     Column("by", lambda a: a.get("by")),
-    Column("since", lambda a: format_moment(a.get("created_at") or a.get("created"))),
-    Column("until", lambda a: format_moment(a.get("expires_at"))),
+    Column("since", lambda a: format_moment(a.get("created"))),
+    Column("until", lambda a: format_moment(a.get("expires"))),
     Column("text", lambda a: a.get("text")),
 ]
 

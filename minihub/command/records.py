@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import argparse
+import csv
+import io
 import sys
 
 from minihub.command.failures import DONE, WrongUsage
-from minihub.command.link import Items, Link
+from minihub.command.link import Items, Link, Query
 from minihub.command.servers import resources_of
 from minihub.command.show import Column, Model, clean, note, print_json, print_table
 from minihub.command.times import format_moment, format_span, seconds_between
+
+USUAL_LIMIT = 100
+CSV_PAGE = 10_000
+"""The most that the API gives at once."""
 
 
 async def history(hub: Link, options: argparse.Namespace) -> int:
@@ -18,17 +24,39 @@ async def history(hub: Link, options: argparse.Namespace) -> int:
     if options.csv:
         if options.json:
             raise WrongUsage("either --csv or --json")
-        limit = {"limit": options.limit} if options.limit else {}
-        text = await hub.text("/history", {**query, **limit, "format": "csv"}, accept="text/csv")
-        if sys.stdout.isatty():
-            text = "".join(f"{clean(line)}\n" for line in text.splitlines())
-        sys.stdout.write(text)
+        await _print_csv(hub, query, options.limit or 0)
         return DONE
-    found = await hub.listed("/history", query, limit=options.limit)
+    found = await hub.listed("/history", query, limit=_limit(options))
     _show(
-        found, _HISTORY, options, empty="no server in that time" if any(query.values()) else "no server yet"
+        found,
+        _HISTORY,
+        options,
+        empty="no server in that time" if any(query.values()) else "no server yet",
     )
     return DONE
+
+
+def _limit(options: argparse.Namespace) -> int:
+    """How many at most; 0: all, which scripts get unless they say otherwise."""
+    if options.limit is None:
+        return 0 if options.json else USUAL_LIMIT
+    return int(options.limit)
+
+
+async def _print_csv(hub: Link, query: Query, limit: int) -> None:
+    """The hub's CSV, page by page; `limit` 0: all of it."""
+    writer = csv.writer(sys.stdout)
+    on_terminal, offset = sys.stdout.isatty(), 0
+    while True:
+        size = min(CSV_PAGE, limit - offset) if limit else CSV_PAGE
+        asked = {**query, "format": "csv", "offset": offset, "limit": size}
+        text = await hub.text("/history", asked, accept="text/csv")
+        rows = list(csv.reader(io.StringIO(text, newline="")))
+        for row in rows if offset == 0 else rows[1:]:
+            writer.writerow([clean(cell) for cell in row] if on_terminal else row)
+        offset += len(rows) - 1
+        if len(rows) - 1 < size or (limit and offset >= limit):
+            return
 
 
 def _show(found: Items, columns: list[Column], options: argparse.Namespace, *, empty: str) -> None:
@@ -82,17 +110,17 @@ async def audit(hub: Link, options: argparse.Namespace) -> int:
         "since": options.since,
         "until": options.until,
     }
-    found = await hub.listed("/audit", query, limit=options.limit)
+    found = await hub.listed("/audit", query, limit=_limit(options))
     _show(found, _AUDIT, options, empty="no line matches" if any(query.values()) else "nothing was done yet")
     return DONE
 
 
 _AUDIT = [
-    Column("at", lambda r: format_moment(r.get("at"))),
+    Column("at", lambda r: format_moment(r.get("time"))),
     Column("actor", lambda r: r.get("actor")),
     Column("action", lambda r: r.get("action")),
     Column("target", lambda r: r.get("target")),
     Column("address", lambda r: r.get("address")),
     Column("outcome", lambda r: r.get("outcome")),
-    Column("detail", lambda r: r.get("detail")),
+    Column("detail", lambda r: ", ".join(f"{k}={v}" for k, v in (r.get("detail") or {}).items())),
 ]

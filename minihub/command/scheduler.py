@@ -18,7 +18,7 @@ async def show(hub: Link, options: argparse.Namespace) -> int:
         print_json(found)
         return DONE
     took = found.get("listing_took_s")
-    stray = [_job_name(job) for job in found.get("unknown_jobs") or ()]
+    stray = [f"{job['id']} ({job['user']})" for job in found.get("unknown_jobs") or ()]
     print_facts(
         [
             ("scheduler", found.get("name")),
@@ -28,15 +28,12 @@ async def show(hub: Link, options: argparse.Namespace) -> int:
             ("listing took", None if took is None else f"{took:.2f}s"),
             ("down since", format_moment(found.get("failing_since"))),
             ("problem", found.get("problem")),
+            ("in detail", found.get("detail")),
+            ("waiting jobs", found.get("waiting_total")),
             ("hides jobs", found.get("hidden")),
-            ("age of limits", format_span(found.get("limits_age_s"))),
             ("stray jobs", ", ".join(stray)),
         ]
     )
     if stray:
         note("stray jobs are named like a hub's but are not in its records; it leaves them alone")
     return DONE
-
-
-def _job_name(job: Any) -> str:
-    return str(job.get("id") or job) if isinstance(job, dict) else str(job)

@@ -12,6 +12,8 @@ from minihub.command.link import Link
 from minihub.command.show import Column, Model, confirm, note, print_facts, print_json, print_table
 from minihub.command.times import format_moment, format_span, moment_of, seconds_between
 
+MOST_NAMED = 1_000
+"""The most users that the API takes at once."""
 _FILTERS = {
     "state": "state",
     "node": "node",
@@ -233,5 +235,8 @@ class _ByChoice:
 
     async def stop(self, names: list[str]) -> int:
         # Those that were shown, as far as they still are what was chosen: none that came in between.
-        answer = await self._hub.post("/servers/stop", {**self._body, "users": names, "dry_run": False})
-        return int(answer["stopped"])
+        done = 0
+        for begin in range(0, len(names), MOST_NAMED):
+            body = {**self._body, "users": names[begin : begin + MOST_NAMED], "dry_run": False}
+            done += int((await self._hub.post("/servers/stop", body))["stopped"])
+        return done

@@ -205,9 +205,8 @@ def _add_records(alone: _Group) -> None:
         parser.add_argument(
             "--limit",
             type=_count,
-            default=100,
             metavar="N",
-            help="so many, the newest (default: 100; 0: all)",
+            help="so many, the newest; 0: all (default: 100 for people, all for --json and --csv)",
         )
 
 

@@ -38,6 +38,8 @@ _PATIENCE_S = 5.0
 # struct ucred of <sys/socket.h>: pid, uid, gid. Source: unix(7).
 _UCRED = struct.Struct("iII")
 _ROOT = 0
+# No server can be opened here; but to make a token one must be allowed what the token is.
+_SCOPES = frozenset({"admin", "access:servers"})
 
 
 def local_uid(transport: asyncio.BaseTransport | None) -> int | None:
@@ -63,9 +65,7 @@ def local_principal(request: web.Request) -> Principal | None:
     uid = local_uid(request.transport)
     if uid is None or uid not in _allowed():
         return None
-    return Principal(
-        f"{_account_name(uid)} (local)", admin=True, kind="local", key="", scopes=frozenset({"admin"})
-    )
+    return Principal(f"{_account_name(uid)} (local)", admin=True, kind="local", key="", scopes=_SCOPES)
 
 
 def _allowed() -> tuple[int, int]:

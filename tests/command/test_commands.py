@@ -8,6 +8,7 @@ import json
 import pytest
 from aiohttp import web
 
+from minihub.command import records
 from tests.command.conftest import server
 
 
@@ -327,30 +328,39 @@ async def test_history(minihub, hub):
     assert done.err == "minihub: the newest 100 of 250; --limit 0 shows all\n"
     [asked] = hub.asked_for("GET", "/history")
     assert asked == {"user": "alice", "since": "7d", "until": "2026-11-27", "offset": "0", "limit": "100"}
-    assert len((await minihub("history", "--limit", "0", "--json")).json) == 250
+    assert len((await minihub("history", "--json")).json) == 250
+    assert len((await minihub("history", "--json", "--limit", "7")).json) == 7
 
 
-async def test_history_as_csv_is_the_hubs(minihub, hub):
-    hub.will(
-        "GET", "/history", lambda _: web.Response(text="user,job\r\nalice,17\r\n", content_type="text/csv")
-    )
+async def test_history_as_csv_is_the_hubs_page_by_page(minihub, hub, monkeypatch):
+    monkeypatch.setattr(records, "CSV_PAGE", 2)
+    lines = [f'u{number},"a\r\nb"\r\n' for number in range(5)]
+
+    def csv(query):
+        offset, limit = int(query["offset"]), int(query["limit"])
+        text = "user,note\r\n" + "".join(lines[offset : offset + limit])
+        return web.Response(text=text, content_type="text/csv")
+
+    hub.will("GET", "/history", csv)
     done = await minihub("history", "--csv", "--since", "24h")
-    assert done.out == "user,job\r\nalice,17\r\n"
-    [asked] = hub.asked_for("GET", "/history")
-    assert (asked["format"], asked["since"]) == ("csv", "24h")
+    assert done.out == "user,note\r\n" + "".join(lines)
+    first, *_ = hub.asked_for("GET", "/history")
+    assert first == {"format": "csv", "since": "24h", "offset": "0", "limit": "2"}
+    done = await minihub("history", "--csv", "--limit", "3")
+    assert done.out == "user,note\r\n" + "".join(lines[:3])
     assert (await minihub("history", "--csv", "--json")).status == 2
 
 
 async def test_audit(minihub, hub):
     line = {
-        "id": 1, "at": "2026-11-26T08:00:00Z", "actor": "root (local)", "action": "stop", "target": "alice",
-        "address": "local", "outcome": "ok", "detail": "",
+        "id": 1, "time": "2026-11-26T08:00:00Z", "actor": "root (local)", "action": "stop", "target": "alice",
+        "address": "local", "outcome": "ok", "detail": {"a": 1},
     }  # fmt: skip
     hub.will("GET", "/audit", [line])
     done = await minihub(
         "audit", "--about", "alice", "--actor", "root (local)", "--action", "stop", "--limit", "5"
     )
-    assert done.rows[1] == ["2026-11-26 08:00:00", "root (local)", "stop", "alice", "local", "ok"]
+    assert done.rows[1] == ["2026-11-26 08:00:00", "root (local)", "stop", "alice", "local", "ok", "a=1"]
     [asked] = hub.asked_for("GET", "/audit")
     assert asked == {"about": "alice", "actor": "root (local)", "action": "stop", "offset": "0", "limit": "5"}
 
@@ -359,7 +369,8 @@ async def test_audit(minihub, hub):
 
 MADE = {
     "id": 3, "text": "Slurm is down at noon.", "level": "warning", "by": "root (local)",
-    "created_at": "2026-11-26T08:00:00Z", "expires_at": "2026-11-26T10:00:00Z",
+    "created": "2026-11-26T08:00:00Z",
+    "expires": "2026-11-26T10:00:00Z",
 }  # fmt: skip
 
 
@@ -368,7 +379,7 @@ async def test_announce(minihub, hub, monkeypatch):
     done = await minihub("announce", "Slurm is down at noon.", "--level", "warning", "--for", "2h")
     assert done.out == "announcement 3 is on every page until 2026-11-26 10:00:00 UTC\n"
     monkeypatch.setattr("sys.stdin", io.StringIO("From a file.\n"))
-    hub.will("POST", "/announcements", {**MADE, "expires_at": None}, 201)
+    hub.will("POST", "/announcements", {**MADE, "expires": None}, 201)
     done = await minihub("announce")
     assert done.out == "announcement 3 is on every page until: minihub announce --delete 3\n"
     assert hub.asked_for("POST", "/announcements") == [
@@ -400,13 +411,13 @@ async def test_scheduler(minihub, hub):
     found = {
         "name": "slurm", "up": False, "last_answer": "2026-11-26T08:00:00Z", "age_s": 130.5, "listing_took_s": 0.21,
         "failing_since": "2026-11-26T08:00:30Z", "problem": "slurmctld does not answer.", "hidden": True,
-        "unknown_jobs": [{"id": "99", "user": "bob"}, "98"], "limits_age_s": 20,
+        "unknown_jobs": [{"id": "99", "user": "bob", "name": "x"}], "waiting_total": 4, "detail": "connection refused", "limits_age_s": 20,
     }  # fmt: skip
     hub.will("GET", "/scheduler", found)
     done = await minihub("scheduler")
     assert "answers:       no" in done.out
     assert "age:           2m" in done.out
-    assert "stray jobs:    99, 98" in done.out
+    assert "stray jobs:    99 (bob)" in done.out
     assert "it leaves them alone" in done.err
     assert (await minihub("scheduler", "--json")).json == found
 

@@ -54,7 +54,11 @@ def real_hub(machine: Machine) -> Iterator[Hub]:
     install_jupyter(directory / "jupyter")
     enter = ("nsenter", f"--mount=/proc/{machine.keeper.pid}/ns/mnt")
     hub = Hub(directory, {}, prefix=enter)
-    places = {"state_dir": str(directory / "state"), "runtime_dir": str(directory / "run"), "run_as": "mh-hub"}
+    places = {
+        "state_dir": str(directory / "state"),
+        "runtime_dir": str(directory / "run"),
+        "run_as": "mh-hub",
+    }
     mine = {
         "hub": places,
         "auth": {"admin_users": [ADMIN]},
@@ -111,7 +115,9 @@ def answers(report: Path) -> str:
 
 def main() -> int:
     """Run long, as each kind of asker."""
-    parser = argparse.ArgumentParser(prog="scripts/api-contract", description="Fuzz the REST API of a real hub.")
+    parser = argparse.ArgumentParser(
+        prog="scripts/api-contract", description="Fuzz the REST API of a real hub."
+    )
     parser.add_argument("--examples", type=int, default=100, help="per endpoint")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--as", dest="askers", nargs="+", choices=list(NAMES), default=list(NAMES))
