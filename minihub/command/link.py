@@ -130,7 +130,7 @@ class Link:
             case aiohttp.ClientConnectorCertificateError() | aiohttp.ClientConnectorSSLError():
                 return Unreachable(
                     f"The certificate of {name} is not trusted: {_certificate_trouble(error)}",
-                    "If it is the hub's own, copy STATE/tls-cert.pem from its machine and name it with --ca-file; "
+                    "If it is the hub's own, copy tls.crt from its state directory and name it with --ca-file; "
                     "--insecure takes any.",
                 )
             case TimeoutError():

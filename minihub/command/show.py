@@ -113,14 +113,21 @@ def _print(table: Table, out: TextIO) -> None:
         print(line.rstrip(), file=out)
 
 
-def confirm(question: str, *, yes: bool) -> bool:
+def confirm(question: str, *, yes: bool, as_json: bool = False) -> bool:
     """Whether to go on: --yes, or a person who says so.
+
+    Args:
+        question: Ends with what is lost.
+        yes: Do not ask.
+        as_json: The command's output is for a program.
 
     Raises:
         WrongUsage: There is nobody to be asked.
     """
     if yes:
         return True
+    if as_json:
+        raise WrongUsage("--json asks nobody: say --yes")
     if not sys.stdin.isatty():
         raise WrongUsage(f"{question} There is nobody to be asked here: say --yes.")
     print(f"{question} [y/N] ", end="", file=sys.stderr, flush=True)

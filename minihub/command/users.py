@@ -69,7 +69,9 @@ def _path(user: str, rest: str = "") -> str:
 
 async def revoke(hub: Link, options: argparse.Namespace) -> int:
     """`minihub users revoke`."""
-    if not confirm(f"End all logins and API tokens of {', '.join(options.user)}?", yes=options.yes):
+    if not confirm(
+        f"End all logins and API tokens of {', '.join(options.user)}?", yes=options.yes, as_json=options.json
+    ):
         note("nothing was revoked")
         return FAILED
 
@@ -95,7 +97,9 @@ async def forget(hub: Link, options: argparse.Namespace) -> int:
     """`minihub users forget`."""
     names = ", ".join(options.user)
     if not confirm(
-        f"Stop the servers of {names}, end all logins and tokens, and forget them?", yes=options.yes
+        f"Stop the servers of {names}, end all logins and tokens, and forget them?",
+        yes=options.yes,
+        as_json=options.json,
     ):
         note("nobody was forgotten")
         return FAILED
