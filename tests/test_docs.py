@@ -13,6 +13,7 @@ import pytest
 from babel.messages.pofile import read_po
 
 from minihub import errors
+from minihub.auth.scopes import IMPLIES, ROLES
 from minihub.cli import _build_parser
 from minihub.command import failures
 from minihub.command.words import HUB_GROUP
@@ -23,6 +24,7 @@ from minihub.web.routes import ROUTES
 
 ROOT = Path(__file__).parents[1]
 URLS = (ROOT / "docs/urls.md").read_text()
+API = (ROOT / "docs/api.md").read_text()
 COMMANDS = (ROOT / "docs/commands.md").read_text()
 REFERENCE = ROOT / "configs/minihub.toml"
 MOST_LINES = 450
@@ -100,8 +102,9 @@ def check_names(document):
 
 
 def documented():
-    """(method, path) of each row of the tables in docs/urls.md."""
-    return set(re.findall(r"\b(GET|POST|DELETE|PUT|PATCH) `([^`]+)`", URLS))
+    """(method, path) of each row of the tables in docs/urls.md and docs/api.md."""
+    pages = set(re.findall(r"\b(GET|POST|DELETE|PUT|PATCH) `([^`]+)`", URLS))
+    return pages | set(re.findall(r"(?m)^\| (GET|POST|DELETE|PUT|PATCH) `([^`]+)`", API))
 
 
 def plain(path):
@@ -110,7 +113,10 @@ def plain(path):
 
 def real():
     pages = {(method, f"/{plain(path)}") for method, path, _, _ in ROUTES}
-    api = {(method, f"/hub/api{plain(path)}") for method, path in ((e.method, e.path) for e in ENDPOINTS)}
+    api = {
+        (method, f"/hub/api{plain(path)}")
+        for method, path in ((e.method, e.path) for e in ENDPOINTS if not e.hidden)
+    }
     return pages | api
 
 
@@ -120,6 +126,18 @@ def test_every_route_is_documented():
 
 def test_every_documented_url_is_a_route():
     assert documented() - real() == set()
+
+
+def test_every_scope_is_documented_with_what_it_contains():
+    rows = dict(re.findall(r"(?m)^\| `([a-z:_]+)` \| [^|]+ \| ([^|]*)\|$", API.partition("## Scopes")[2]))
+    assert set(rows) == {*IMPLIES, *ROLES}
+    for scope, contents in IMPLIES.items():
+        assert re.findall(r"`([^`]+)`", rows[scope]) == list(contents), scope
+
+
+def test_the_scope_of_every_endpoint_is_the_documented_one():
+    for endpoint in ENDPOINTS:
+        assert endpoint.hidden or f"| {endpoint.method} `/hub/api{endpoint.path}` | {endpoint.scope} |" in API
 
 
 def test_the_proxys_paths_are_documented():

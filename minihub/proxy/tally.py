@@ -10,7 +10,10 @@ from collections import Counter
 
 BOUNDS_S = tuple(2**power / 1000 for power in range(17))
 """1 ms to 65.5 s. Powers of two, so that the place of a value is the length of a number."""
-_LAST = len(BOUNDS_S)
+_PLACES = 64
+
+UNANSWERED = ("unreachable", "unsafe", "stale", "unanswered", "malformed", "torn")
+"""Why there was no answer: nobody there, somebody else there, or how it was lost (`upstream.Lost`)."""
 
 
 class Tally:
@@ -34,8 +37,8 @@ class Tally:
         """Answers of users' servers by status."""
         self.of_hub = [0] * 1000
         """Answers of the hub itself by status: its pages, and refusals of the door."""
-        self.seconds = [0] * (_LAST + 1)
-        """From a request's head to the head of the answer of a user's server, by BOUNDS_S and beyond."""
+        self.seconds = [0] * _PLACES
+        """From a request's head to the head of the answer of a user's server: place n is of less than 2**n ms."""
         self.seconds_total = 0.0
         self.received = 0
         """Bytes of requests: heads and bodies, websockets apart."""
@@ -51,5 +54,5 @@ class Tally:
 
     def note_seconds(self, seconds: float) -> None:
         """An answer began so long after its request; at a bound it counts beyond it."""
-        self.seconds[min(int(seconds * 1000).bit_length(), _LAST)] += 1
+        self.seconds[int(seconds * 1000).bit_length()] += 1
         self.seconds_total += seconds

@@ -11,7 +11,7 @@ from minihub.web.assets import StaticFiles, template_dirs
 from minihub.web.deps import Deps
 from minihub.web.door import Door
 from minihub.web.i18n import Catalogues
-from minihub.web.keys import CATALOGUES, DEPS, ESTIMATING, KEEPER, RENDERER, STATIC, STREAMS, URLS
+from minihub.web.keys import API_DOCS, CATALOGUES, DEPS, ESTIMATING, KEEPER, RENDERER, STATIC, STREAMS, URLS
 from minihub.web.middleware import add_headers, around
 from minihub.web.render import Renderer
 from minihub.web.routes import add_routes
@@ -39,6 +39,7 @@ def build_app(deps: Deps) -> web.Application:
     app[KEEPER] = TaskKeeper()
     app[STREAMS] = Streams()
     app[ESTIMATING] = set()
+    app[API_DOCS] = {}
     app.on_response_prepare.append(add_headers)
     app.on_shutdown.append(_end_streams)
     app.on_cleanup.append(_close)

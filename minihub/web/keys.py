@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from aiohttp import web
+from markupsafe import Markup
 
 from minihub.auth.model import Principal
 from minihub.tasks import TaskKeeper
@@ -22,6 +23,8 @@ KEEPER = web.AppKey("keeper", TaskKeeper)
 STREAMS = web.AppKey("streams", Streams)
 ESTIMATING = web.AppKey("estimating", set[str])
 """Users whose estimate is under way: one at a time each."""
+API_DOCS = web.AppKey("api_docs", dict[str, Markup])
+"""The API's description as part of a page, by language, once it has been drawn."""
 
 REQUEST_ID = web.RequestKey("request_id", str)
 PRINCIPAL = web.RequestKey("principal", Principal)

@@ -65,6 +65,11 @@ class Urls:
         """The REST API."""
         return f"{self.hub}api"
 
+    @property
+    def api_docs(self) -> str:
+        """The REST API's description."""
+        return f"{self.api}/docs"
+
     def api_progress(self, user: str) -> str:
         """The event stream of a starting server, for programs."""
         return f"{self.api}/users/{quote(user, safe='')}/server/progress"

@@ -90,6 +90,18 @@ class Call(Generic[Q, B]):
         self.require(scope, self.name)
         return self.name
 
+    async def about_known(self, scope: str) -> str:
+        """The same of a user whom the hub knows.
+
+        Raises:
+            Forbidden, NotFound: See `about`.
+            NotFound: There is no such user; only those are told who may know.
+        """
+        name = self.about(scope)
+        if name != self.principal.user and await self.deps.users.get(name) is None:
+            raise NotFound(NO_SUCH_USER)
+        return name
+
     async def audit(self, action: str, detail: str = "") -> None:
         """Write down that the asker did this; `detail` says to what, if not to his own things."""
         await self.deps.audit(action, user=self.principal.user, address=self.address, detail=detail)

@@ -12,7 +12,7 @@ from typing import Any
 from pydantic import TypeAdapter
 from pydantic.json_schema import JsonSchemaMode
 
-from minihub.web.api.endpoint import JSON, Answer, Asker, Endpoint, Nothing
+from minihub.web.api.endpoint import EVENTS, JSON, Answer, Asker, Endpoint, Nothing
 
 _REF = "#/components/schemas/{model}"
 _PARAMETERS = {
@@ -136,10 +136,21 @@ def _response(answer: Answer, references: dict[Any, Any]) -> dict[str, Any]:
     response: dict[str, Any] = {"description": answer.meaning}
     content: dict[str, Any] = {}
     for media in answer.media:
-        if media != JSON:
+        if media == EVENTS:
+            content[media] = {"schema": _event(references[answer.model, "serialization"])}
+        elif media != JSON:
             content[media] = {"schema": {"type": "string"}}
         elif answer.model is not None:
             content[media] = {"schema": references[answer.model, "serialization"]}
     if content:
         response["content"] = content
     return response
+
+
+def _event(data: dict[str, Any]) -> dict[str, Any]:
+    """One server-sent event. Source: OpenAPI Specification 3.2.0, section 4.14.4, "Server-Sent Event Streams"."""
+    fields = {
+        "data": {"type": "string", "contentMediaType": JSON, "contentSchema": data},
+        "event": {"type": "string"},
+    }
+    return {"type": "object", "required": ["data"], "properties": fields}

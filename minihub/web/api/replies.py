@@ -55,6 +55,11 @@ class PageModel(Model, Generic[T]):
     items: list[T]
     pagination: PaginationModel = Field(alias="_pagination")
 
+    @classmethod
+    def model_parametrized_name(cls, params: tuple[Any, ...]) -> str:
+        """Its name in the description, such as UserPageModel."""
+        return f"{params[0].__name__.removesuffix('Model')}PageModel"
+
 
 def reply(model: BaseModel | Sequence[BaseModel], status: int = 200) -> web.Response:
     """JSON of a model, or of a list of models; fields that were not set are left out."""

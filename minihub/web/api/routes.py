@@ -35,11 +35,17 @@ def served(endpoint: Endpoint) -> Handler:
 async def unknown(request: web.Request) -> web.Response:
     """Whatever else is asked for under /hub/api: 405 for a wrong method, which the documents tell everybody anyway."""
     path = request.path.removeprefix(request.app[URLS].api)
-    allowed = sorted({e.method for e in ENDPOINTS if _matches(e.path, path)})
+    allowed = {method for e in ENDPOINTS if _matches(e.path, path) for method in _methods(e)}
     if allowed:
-        raise web.HTTPMethodNotAllowed(request.method, [*allowed, *(["HEAD"] if "GET" in allowed else [])])
+        raise web.HTTPMethodNotAllowed(request.method, sorted(allowed))
     await asker(request)
     raise NotFound("There is no such endpoint.")
+
+
+def _methods(endpoint: Endpoint) -> list[str]:
+    """Its own, and HEAD beside GET; but no head is asked of a stream, which would be begun for nothing."""
+    also = [hdrs.METH_HEAD] if endpoint.method == hdrs.METH_GET and not endpoint.streams else []
+    return [endpoint.method, *also]
 
 
 def _matches(pattern: str, path: str) -> bool:
@@ -57,8 +63,7 @@ def add_api_routes(app: web.Application, api: str) -> None:
     """Put the table into an application; `api` is the path of the API without trailing slash."""
     for endpoint in ENDPOINTS:
         handler = served(endpoint)
-        app.router.add_route(endpoint.method, api + endpoint.path, handler)
-        if endpoint.method == "GET" and not endpoint.streams:
-            app.router.add_route("HEAD", api + endpoint.path, handler)
+        for method in _methods(endpoint):
+            app.router.add_route(method, api + endpoint.path, handler)
     app.router.add_route(hdrs.METH_ANY, api + "/{rest:.*}", unknown)
     app.on_response_prepare.append(_add_version)

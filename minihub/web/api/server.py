@@ -105,6 +105,8 @@ async def stop(call: Call[Nothing, Stop]) -> web.Response:
     """DELETE /users/NAME/server."""
     name = call.about("delete:servers")
     deps, asker = call.deps, call.principal.user
+    if deps.servers.get(name) is None:
+        await call.about_known("delete:servers")
     cause = StopCause.API if name == asker else StopCause.ADMIN
     attempt = await deps.servers.stop(name, cause, by=asker)
     if attempt is None or not attempt.is_live:

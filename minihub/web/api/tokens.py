@@ -9,7 +9,7 @@ from pydantic import Field
 
 from minihub.auth.model import Principal
 from minihub.auth.scopes import covers, effective_scopes, is_all_own, verify_scopes
-from minihub.errors import BadCredentials, Forbidden, NotFound
+from minihub.errors import AuthError, BadCredentials, Forbidden, NotFound
 from minihub.web.api.access import asker
 from minihub.web.api.build import maybe, timestamp
 from minihub.web.api.call import Call
@@ -46,13 +46,13 @@ class NewToken(Wish):
 
 async def listing(call: Call[Nothing, Nothing]) -> web.Response:
     """GET /users/NAME/tokens."""
-    rows = await call.deps.tokens.list(call.about("read:tokens"))
+    rows = await call.deps.tokens.list(await call.about_known("read:tokens"))
     return reply(TokensModel(api_tokens=[TokenModel(**_fields(call.name, row)) for row in rows]))
 
 
 async def show(call: Call[Nothing, Nothing]) -> web.Response:
     """GET /users/NAME/tokens/ID."""
-    name = call.about("read:tokens")
+    name = await call.about_known("read:tokens")
     return reply(TokenModel(**_fields(name, await _find(call, name))))
 
 
@@ -70,7 +70,7 @@ async def create(call: Call[Nothing, NewToken]) -> web.Response:
     """POST /users/NAME/tokens."""
     wanted = call.body
     known = Call(call.request, call.query, wanted, await _asker(call))
-    name = known.about("tokens")
+    name = await known.about_known("tokens")
     scopes = frozenset(wanted.scopes or ["self"])
     await _verify_covered(known, scopes)
     secret, row = await call.deps.tokens.create(
@@ -92,9 +92,11 @@ async def _verify_covered(call: Call[Nothing, NewToken], scopes: frozenset[str])
     await call.deps.admit(owner)  # which also finds out whether he is an admin
     is_admin = call.deps.is_admin(owner)
     effective = effective_scopes(verify_scopes(scopes, owner, admin=is_admin), owner, admin=is_admin)
-    if not covers(call.principal, effective, owner):
+    # Who becomes an admin one day gives his "inherit" tokens an admin's rights.
+    grows = "inherit" in scopes and not is_admin
+    if not covers(call.principal, effective, owner) or (grows and call.principal.kind == "token"):
         raise Forbidden("A token cannot be made that may do more than whoever makes it.")
-    for_own = owner == call.principal.user and is_all_own(effective, owner)
+    for_own = owner == call.principal.user and is_all_own(effective, owner) and not grows
     if call.principal.kind == "login" and call.body.auth is None and not for_own:
         # A script in a user's own Jupyter shares this origin: what makes such a token must know the password.
         raise Forbidden("Such a token needs your password: send it in auth.")
@@ -109,9 +111,13 @@ async def _asker(call: Call[Nothing, NewToken]) -> Principal:
     auth = call.body.auth
     if auth is None:
         return await asker(call.request)
-    if not auth.username.strip():
-        raise BadCredentials
-    user = await call.deps.authenticate(auth.username, auth.password, call.address)
+    try:
+        if not auth.username.strip():
+            raise BadCredentials
+        user = await call.deps.authenticate(auth.username, auth.password, call.address)
+    except AuthError as error:
+        await call.deps.audit("login", user="", address=call.address, outcome=type(error).__name__)
+        raise
     await call.deps.audit("login", user=user, address=call.address)
     return Principal(user, admin=call.deps.is_admin(user), kind="login", key="")
 

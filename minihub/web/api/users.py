@@ -210,9 +210,7 @@ async def _verify_admitted(call: Call[Any, Any], fields: dict[str, str]) -> None
 
 async def change(call: Call[Nothing, UserChange]) -> web.Response:
     """PATCH /users/NAME: nothing can be changed here; says where it can."""
-    name = call.about("admin:users")
-    if await call.deps.users.get(name) is None:
-        raise NotFound(NO_SUCH_USER)
+    name = await call.about_known("admin:users")
     wanted = call.body
     wrong = {}
     if wanted.name not in (None, name):
@@ -228,12 +226,10 @@ async def change(call: Call[Nothing, UserChange]) -> web.Response:
 
 async def delete(call: Call[Nothing, Nothing]) -> web.Response:
     """DELETE /users/NAME."""
-    name = call.about("delete:users")
+    name = await call.about_known("delete:users")
     if name == call.principal.user:
         raise BadRequest("You cannot delete yourself.")
     deps = call.deps
-    if await deps.users.get(name) is None:
-        raise NotFound(NO_SUCH_USER)
     await deps.servers.stop(name, StopCause.ADMIN, by=call.principal.user)
     await deps.revoke_user(name)
     await deps.users.forget(name)
@@ -258,7 +254,7 @@ async def activity(call: Call[Nothing, Activity]) -> web.Response:
 
 async def revoke(call: Call[Nothing, Nothing]) -> web.Response:
     """DELETE /users/NAME/logins."""
-    name = call.about("admin:users")
+    name = await call.about_known("admin:users")
     logins, tokens = await call.deps.revoke_user(name)
     await call.audit("user-revoke", name)
     return reply(RevokedModel(logins=logins, tokens=tokens))

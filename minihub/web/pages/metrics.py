@@ -18,10 +18,10 @@ from prometheus_client.registry import Collector
 import minihub
 from minihub.auth.request import may_read_metrics
 from minihub.histogram import Histogram
-from minihub.proxy.tally import BOUNDS_S, Tally
+from minihub.proxy.tally import BOUNDS_S, UNANSWERED, Tally
 from minihub.schedulers.measures import CommandMeasures
 from minihub.servers.measures import Measures
-from minihub.servers.model import State
+from minihub.servers.model import FailureKind, State, StopCause
 from minihub.servers.service import SchedulerHealth
 from minihub.web.api.access import asker, require
 from minihub.web.client import client_address
@@ -71,15 +71,11 @@ class _Families(Collector):
 
 def _of_servers(measures: Measures) -> Iterator[Metric]:
     yield _counter("starts", "Starts of servers that were begun.", [((), measures.begun)])
-    yield _counter(
-        "failures",
-        "Servers that ended otherwise than wanted, by cause.",
-        _by_one(measures.failures),
-        ["kind"],
-    )
-    yield _counter(
-        "stops", "Servers that ended as wanted, by who wanted it.", _by_one(measures.stops), ["cause"]
-    )
+    unwanted = "Servers that ended otherwise than wanted, by cause."
+    yield _counter("failures", unwanted, _by_one(measures.failures, FailureKind), ["kind"])
+    causes = (*StopCause, "finished")
+    wanted = "Servers that ended as wanted, by who wanted it."
+    yield _counter("stops", wanted, _by_one(measures.stops, causes), ["cause"])
     wait, start = "From the wish for a server until its job ran.", "From then until Jupyter answered."
     yield _histogram("queue_wait_seconds", wait, [((), measures.queue_wait_s)])
     yield _histogram("start_seconds", start, [((), measures.start_s)])
@@ -120,7 +116,7 @@ def _of_proxy(tally: Tally, figures: Figures) -> Iterator[Metric]:
     yield _counter("proxy_answers", "Answers by who gave them and status.", answers, ["by", "status"])
     yield _of_seconds(tally)
     lost = "Requests that users' servers did not answer, by cause."
-    yield _counter("proxy_unanswered", lost, _by_one(tally.unanswered), ["why"])
+    yield _counter("proxy_unanswered", lost, _by_one(tally.unanswered, UNANSWERED), ["why"])
     received = [(("http",), tally.received), (("websocket",), tally.tunnel_received)]
     sent = [(("http",), tally.sent), (("websocket",), tally.tunnel_sent)]
     yield _counter(
@@ -138,7 +134,9 @@ def _of_proxy(tally: Tally, figures: Figures) -> Iterator[Metric]:
 
 def _of_seconds(tally: Tally) -> Metric:
     histogram = Histogram(BOUNDS_S)
-    histogram.counts, histogram.total = list(tally.seconds), tally.seconds_total
+    last = len(BOUNDS_S)
+    histogram.counts = [*tally.seconds[:last], sum(tally.seconds[last:])]
+    histogram.total = tally.seconds_total
     what = "From a request until the answer of a user's server began."
     return _histogram("proxy_answer_seconds", what, [((), histogram)])
 
@@ -172,8 +170,10 @@ def _of_hub(figures: Figures) -> Iterator[Metric]:
 # ---- families -------------------------------------------------------------------------------------------------------
 
 
-def _by_one(counts: Mapping[str, int]) -> Samples:
-    return (((label,), count) for label, count in sorted(counts.items()))
+def _by_one(counts: Mapping[str, int], known: Iterable[str] = ()) -> Samples:
+    """Those that are `known` beforehand stand there from the start: Prometheus does not see a counter's first step."""
+    every = {**dict.fromkeys(map(str, known), 0), **counts}
+    return (((label,), count) for label, count in sorted(every.items()))
 
 
 def _counter(name: str, what: str, samples: Samples, labels: Iterable[str] = ()) -> Metric:

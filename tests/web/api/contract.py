@@ -8,6 +8,7 @@ test_contract.py does the same with few examples.
 from __future__ import annotations
 
 import argparse
+import base64
 import contextlib
 import json
 import shutil
@@ -15,8 +16,10 @@ import subprocess
 import sys
 import urllib.request
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 from tests.chaos.standin import install_jupyter
 from tests.e2e.kit import Hub, local_settings, merge
@@ -108,9 +111,43 @@ def run(
     return subprocess.run(words, capture_output=True, text=True, check=False, cwd=report)
 
 
-def answers(report: Path) -> str:
-    """All that was answered in a run, one event a line."""
-    return (report / "events.ndjson").read_text()
+@dataclass(frozen=True)
+class Exchange:
+    """One request and its answer."""
+
+    asked: str
+    """Method, URL and body."""
+    status: int
+    answer: str
+
+
+def exchanges(report: Path) -> Iterator[Exchange]:
+    """All that was asked and answered in a run."""
+    for line in (report / "events.ndjson").read_text().splitlines():
+        event = json.loads(line)
+        for one in event.get("ScenarioFinished", {}).get("recorder", {}).get("interactions", {}).values():
+            if one["response"] is not None:
+                sent, got = one["request"], one["response"]
+                asked = f"{sent['method']} {unquote(sent['uri'])} {_text(sent.get('body'))}"
+                yield Exchange(asked, got["status_code"], _text(got.get("content")))
+
+
+def _text(body: dict[str, str] | None) -> str:
+    return base64.b64decode(body["$base64"]).decode(errors="replace") if body else ""
+
+
+def leaks(report: Path) -> list[Exchange]:
+    """Answers to a user or to nobody that tell what is OTHER's, or whether he exists."""
+    found = list(exchanges(report))
+    assert len(found) > 30
+    paths = f"/users/{OTHER}"
+    return [
+        one
+        for one in found
+        if NOTE in one.answer
+        or (OTHER in one.answer and OTHER not in one.asked)
+        or (paths in one.asked and one.status < 400)
+    ]
 
 
 def main() -> int:
@@ -143,8 +180,8 @@ def main() -> int:
                 )
                 print(f"==== as {asker}: exit {done.returncode}\n{done.stdout}{done.stderr}", flush=True)
                 worst = max(worst, done.returncode)
-                if asker != "admin" and NOTE in answers(report):
-                    print(f"{asker} saw what is {OTHER}'s: look for {NOTE} in {report}")
+                for leak in leaks(report) if asker != "admin" else []:
+                    print(f"{asker} saw what is {OTHER}'s: {leak}")
                     worst = 1
             (options.reports / "log").write_text(hub.log)
             worst = max(worst, int("Traceback" in hub.log))

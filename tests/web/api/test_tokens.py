@@ -43,7 +43,7 @@ async def test_without_scopes_it_is_for_ones_own_things(api):
         (["tokens!user", "read:servers!user"], ["read:servers"], 201),
         (["tokens!user", "read:servers!user"], ["servers!user"], 403),
         (["self"], ["access:servers!user"], 201),
-        (["self"], ["inherit"], 201),
+        (["self"], ["inherit"], 403),
         (["self"], ["admin"], 403),
         (["self"], ["shutdown"], 403),
         (["self"], ["read:servers!user=bob"], 403),
@@ -88,6 +88,7 @@ async def test_a_login_makes_tokens_but_an_admins_only_with_the_password(api):
     assert (await make(program, {"scopes": ["self"]}, "root-of-all")).status == 403
     assert (await make(program, {"scopes": ["self"]}, "root-of-all", **page)).status == 201
     assert (await make(program, {"scopes": ["admin"]}, "root-of-all", **page)).status == 403
+    assert (await make(program, {"scopes": ["inherit"]}, "root-of-all", **page)).status == 403
     assert (await make(program, {"scopes": ["read:servers"]}, "bob", **page)).status == 403
     auth = {"username": "root-of-all", "password": "battery staple"}
     assert (await make(program, {"scopes": ["admin"], "auth": auth}, "root-of-all", **page)).status == 201
@@ -102,6 +103,24 @@ async def test_a_password_makes_a_token_without_login(api):
     assert "correct horse" not in str(answer.body)
 
 
+async def test_a_token_that_may_grow_needs_the_password(api):
+    """ "inherit" is worth an admin's rights on the day when its owner becomes one."""
+    api.browser.log_in()
+    page = {"Sec-Fetch-Site": "same-origin", "X-XSRFToken": api.world.xsrf()}
+    auth = {"username": "ada", "password": "correct horse"}
+
+    assert (await make(api.stranger(), {"scopes": ["inherit"]}, **page)).status == 403
+    assert (await make(api.stranger(), {"scopes": ["inherit"], "auth": auth}, **page)).status == 201
+
+
+async def test_the_page_lists_what_the_api_made(api):
+    await make(api.program("self"), {"note": "by the API", "scopes": ["read:servers!user"]})
+    text = await (await api.browser.log_in().get("/hub/token")).text()
+
+    assert "by the API" in text
+    assert "read:servers!user" in text
+
+
 @pytest.mark.parametrize("user", ["ada", "bob", "no-such-user"])
 async def test_a_wrong_password_tells_nothing(api, user):
     answers = [
@@ -111,7 +130,8 @@ async def test_a_wrong_password_tells_nothing(api, user):
 
     assert {answer.status for answer in answers} == {403}
     assert len({answer.body["message"] for answer in answers}) == 1
-    assert api.world.tokens.records == api.world.audit_lines == []
+    assert api.world.tokens.records == []
+    assert api.world.audit_lines == [("login", "", "BadCredentials", "")] * 3
 
 
 async def test_a_password_is_worth_its_users_rights_only(api):
