@@ -91,12 +91,12 @@ _HISTORY = [
     Column("begun", lambda r: format_moment(_job(r).get("submitted") or r.get("started"))),
     Column("user", lambda r: r.get("user")),
     Column("job", lambda r: _job(r).get("id"), right=True),
-    Column("node", lambda r: _job(r).get("node")),
-    Column("partition", lambda r: _job(r).get("partition")),
-    Column("account", lambda r: _job(r).get("account")),
-    Column("resources", resources_of),
+    Column("node", lambda r: _job(r).get("node"), spare=2),
+    Column("partition", lambda r: _job(r).get("partition"), spare=5),
+    Column("account", lambda r: _job(r).get("account"), spare=4),
+    Column("resources", resources_of, spare=6),
     Column("ran", _ran, right=True),
-    Column("ended", lambda r: format_moment(r.get("ended"))),
+    Column("ended", lambda r: format_moment(r.get("ended")), spare=3),
     Column("how", _how),
 ]
 
@@ -120,7 +120,7 @@ _AUDIT = [
     Column("actor", lambda r: r.get("actor")),
     Column("action", lambda r: r.get("action")),
     Column("target", lambda r: r.get("target")),
-    Column("address", lambda r: r.get("address")),
-    Column("outcome", lambda r: r.get("outcome")),
-    Column("detail", lambda r: ", ".join(f"{k}={v}" for k, v in (r.get("detail") or {}).items())),
+    Column("address", lambda r: r.get("address"), spare=2),
+    Column("outcome", lambda r: r.get("outcome"), spare=1),
+    Column("detail", lambda r: ", ".join(f"{k}={v}" for k, v in (r.get("detail") or {}).items()), spare=3),
 ]

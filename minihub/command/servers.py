@@ -55,13 +55,13 @@ def _columns() -> list[Column]:
         Column("state", lambda s: s.get("state")),
         Column("job", lambda s: _job(s).get("id"), right=True),
         Column("node", lambda s: _job(s).get("node")),
-        Column("partition", lambda s: _job(s).get("partition")),
-        Column("account", lambda s: _job(s).get("account")),
-        Column("resources", resources_of),
-        Column("elapsed", lambda s: format_span(_job(s).get("elapsed_s")), right=True),
+        Column("partition", lambda s: _job(s).get("partition"), spare=5),
+        Column("account", lambda s: _job(s).get("account"), spare=4),
+        Column("resources", resources_of, spare=6),
+        Column("elapsed", lambda s: format_span(_job(s).get("elapsed_s")), right=True, spare=3),
         Column("left", lambda s: format_span(_job(s).get("time_left_s")), right=True),
-        Column("idle", idle, right=True),
-        Column("reason", lambda s: _job(s).get("reason")),
+        Column("idle", idle, right=True, spare=1),
+        Column("reason", lambda s: _job(s).get("reason"), spare=2),
     ]
 
 

@@ -94,7 +94,7 @@ _COLUMNS = [
     Column("user", lambda t: t.get("user")),
     Column("scopes", lambda t: ",".join(sorted(t.get("scopes") or ()))),
     Column("expires", lambda t: format_moment(t.get("expires_at")) or "never"),
-    Column("last used", lambda t: format_moment(t.get("last_activity")) or "never"),
+    Column("last used", lambda t: format_moment(t.get("last_activity")) or "never", spare=1),
     Column("note", lambda t: t.get("note")),
 ]
 

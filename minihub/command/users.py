@@ -35,7 +35,7 @@ _COLUMNS = [
     Column("user", lambda u: u.get("name")),
     Column("admin", lambda u: u.get("admin")),
     Column("server", lambda u: _server_of(u).get("state")),
-    Column("created", lambda u: format_moment(u.get("created"))),
+    Column("created", lambda u: format_moment(u.get("created")), spare=1),
     Column("last seen", lambda u: format_moment(u.get("last_activity"))),
 ]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 
 import pytest
 
@@ -86,3 +87,34 @@ def test_a_question(typed, agreed, monkeypatch, capsys):
     assert confirm("Stop it?", yes=False) is agreed
     assert confirm("Stop it?", yes=True)
     assert capsys.readouterr().err == "Stop it? [y/N] "
+
+
+WIDE = [
+    Column("user", lambda r: r["user"]),
+    Column("account", lambda r: r["account"], spare=1),
+    Column("partition", lambda r: r["partition"], spare=2),
+    Column("nothing", lambda r: None),
+]
+
+
+@pytest.mark.parametrize(
+    ("width", "titles", "left"),
+    [
+        (60, ["USER", "ACCOUNT", "PARTITION"], ""),
+        (50, ["USER", "ACCOUNT"], "partition"),
+        (20, ["USER"], "account, partition"),
+    ],
+)
+def test_a_narrow_terminal_gets_fewer_columns_and_is_told(width, titles, left, monkeypatch, capsys):
+    monkeypatch.setenv("COLUMNS", str(width))
+    monkeypatch.setenv("TERM", "xterm")
+    out = Terminal()
+    row = {"user": "alice", "account": "def-someprof-ab_gpu", "partition": "gpubase_bygpu_b1234567890"}
+    print_table(WIDE, [row], out=out)
+    head, _, line = re.sub(r"\x1b\[[0-9;]*m", "", out.getvalue()).splitlines()
+    assert head.split() == titles
+    assert line.split() == [row[title.lower()] for title in titles]
+    told = capsys.readouterr().err
+    assert told == (
+        f"minihub: no room for: {left} (a wider window, a pipe or --json shows them)\n" if left else ""
+    )
