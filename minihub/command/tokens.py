@@ -29,7 +29,15 @@ async def create(hub: Link, options: argparse.Namespace) -> int:
     body: dict[str, Any] = {"note": options.note, "scopes": list(options.scope or _DEFAULT_SCOPES)}
     if (lifetime_s := _lifetime(options)) is not None:
         body["expires_in"] = lifetime_s
-    _show_new(await hub.post(_path(user), body), options)
+    try:
+        made = await hub.post(_path(user), body)
+    except NotThere:
+        if not hub.is_local:
+            raise
+        # Nobody of this name has logged in yet, and as an admin of this machine one may prepare for him.
+        await hub.post(f"/users/{quote(user, safe='')}")
+        made = await hub.post(_path(user), body)
+    _show_new(made, options)
     return DONE
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import re
 import shutil
 import socket
 import stat
@@ -21,6 +22,7 @@ from minihub.errors import ConfigError
 from minihub.places import admin_socket as socket_path
 from minihub.places import short_path
 from minihub.proxy.hub_app import RUNNER_OPTIONS
+from minihub.web.api.tables import ENDPOINTS
 from minihub.web.local import admin_socket
 from tests.web.fakes import make_app, make_attempt, make_world
 
@@ -169,3 +171,33 @@ async def test_without_a_place_the_hub_goes_on_and_says_so(folder, caplog):
     async with serving(folder / "no" / "admin.sock"):
         pass
     assert "there is no admin socket, so commands need --url" in caplog.text
+
+
+async def test_every_endpoint_has_an_answer_for_somebody_who_is_no_user(folder):
+    """Those about the asker's own things too: he has no server, no limits and no tokens."""
+    world = make_world()
+    world.users.names.add("ada")
+    world.servers.attempts["ada"] = make_attempt(user="ada")
+    path = socket_path(folder)
+    bodies = {
+        "/servers/stop": {"older_than_s": 0},
+        "/announcements": {"text": "Hello."},
+        "/users": {"usernames": ["ada"]},
+    }
+    async with serving(path, world), asking(path) as client:
+        for endpoint in ENDPOINTS:
+            where = re.sub(r"{(\w+)[^}]*}", lambda found: {"name": "ada"}.get(found[1], "1"), endpoint.path)
+            if where.endswith("/progress"):
+                continue  # which lasts
+            body = bodies.get(where, {}) if endpoint.method in ("POST", "PATCH") else None
+            async with client.request(endpoint.method, f"/hub/api{where}", json=body) as answer:
+                said = f"{endpoint.method} {where}: {answer.status} {await answer.text()}"
+                assert (answer.status == 403) == where.startswith("/options/"), said
+                assert answer.status != 401, said
+                assert answer.status < 500, said
+        async with client.get("/hub/api/user") as answer:
+            me = await answer.json()
+        assert (me["name"], me["admin"], me["scopes"]) == ("root (local)", True, ["access:servers", "admin"])
+        world.users.names.add("ada")  # whom the round through the table has forgotten
+        async with client.post("/hub/api/users/ada/tokens", json={"scopes": ["self"]}) as answer:
+            assert answer.status == 201, await answer.text()
