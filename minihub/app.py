@@ -12,8 +12,9 @@ from pathlib import Path
 
 from aiohttp import web
 
-from minihub import __version__
+from minihub import __version__, places
 from minihub.auditing import AuditLog
+from minihub.auth import probe_keys
 from minihub.auth.entrance import Entrance
 from minihub.auth.pam import PamAuthenticator
 from minihub.building import Ground, build_scheduler, build_transport
@@ -43,6 +44,7 @@ from minihub.tls import load_front_tls
 from minihub.transports.base import Transport
 from minihub.web.app import build_app
 from minihub.web.deps import Deps, Figures
+from minihub.web.local import admin_socket
 from minihub.web.urls import Urls
 
 log = logging.getLogger(__name__)
@@ -176,6 +178,7 @@ class _Hub:
         entrance.on_revoked(lambda _user, key: self._close_login(key))
         self._stalls = StallWatch()
         self._store = store
+        self._admin_socket = places.admin_socket(ground.state_dir)
         self._audit = AuditLog(store.audit, clock, _audit_file(ground))
         deps = _build_deps(
             ground, clock, store, self._manager, entrance, self._audit, self._figures, shut_down
@@ -216,6 +219,8 @@ class _Hub:
         runner = web.AppRunner(self._app, shutdown_timeout=_SHUTDOWN_S, **RUNNER_OPTIONS)
         await runner.setup()
         stack.push_async_callback(runner.cleanup)
+        assert runner.server is not None
+        await stack.enter_async_context(admin_socket(self._admin_socket, runner.server))
         port = await self._listen(HubApp(runner))
         stack.push_async_callback(self._door.close, _SHUTDOWN_S)
         local = self._scheduler.name == "local"
@@ -294,6 +299,7 @@ def _build_deps(
         revoke_user=entrance.revoke_user,
         shut_down=shut_down,
         figures=figures,
+        probe_secret=store.keys.derive(probe_keys.PURPOSE),
         only_user="" if ground.helper_info.root else ground.helper_info.user,
     )
 

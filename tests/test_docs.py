@@ -15,6 +15,8 @@ from babel.messages.pofile import read_po
 from minihub import errors
 from minihub.auth.scopes import IMPLIES, ROLES
 from minihub.cli import _build_parser
+from minihub.command import failures
+from minihub.command.words import HUB_GROUP
 from minihub.config import OptionSettings, Settings, parse_settings
 from minihub.reference import build_reference
 from minihub.web.api.tables import ENDPOINTS
@@ -174,10 +176,51 @@ ALL_COMMANDS = dict(subcommands(_build_parser()))
 def test_every_command_and_option_is_documented(command):
     rows = [line for line in COMMANDS.splitlines() if line.startswith("|") and f"`{command}`" in line]
     assert rows, command
+    common = options_for_any_hub(ALL_COMMANDS[command])
     for action in ALL_COMMANDS[command]._actions:
         for option in action.option_strings:
-            if option.startswith("--") and option not in ("--help", "--config"):
+            if option.startswith("--") and option not in ("--help", "--config") and option not in common:
                 assert option in rows[0] or (command == "minihub check" and option in COMMANDS), option
+
+
+def options_for_any_hub(parser):
+    """Those that every command has which asks a hub: they are documented once."""
+    groups = [group for group in parser._action_groups if group.title == HUB_GROUP]
+    return {option for group in groups for action in group._group_actions for option in action.option_strings}
+
+
+@pytest.mark.parametrize("command", ALL_COMMANDS)
+def test_options_for_any_hub_are_documented_once(command):
+    section = COMMANDS.partition("### Which hub")[2].partition("\n## ")[0]
+    missing = [option for option in options_for_any_hub(ALL_COMMANDS[command]) if f"`{option}" not in section]
+    assert missing == []
+
+
+@pytest.mark.parametrize("command", [c for c in ALL_COMMANDS if "--json" in ALL_COMMANDS[c].format_help()])
+def test_every_json_shape_is_documented(command):
+    table = COMMANDS.partition("### JSON")[2].partition("\n## ")[0]
+    firsts = " ".join(re.findall(r"(?m)^\| (.*?) \|", table))
+    assert f"`{command.removeprefix('minihub ')}`" in firsts
+
+
+@pytest.mark.parametrize("command", [c for c in ALL_COMMANDS if options_for_any_hub(ALL_COMMANDS[c])])
+def test_every_command_that_asks_a_hub_has_a_help_with_an_example(command):
+    text = ALL_COMMANDS[command].format_help()
+    assert f"example:\n  {command}" in text
+    for action in ALL_COMMANDS[command]._actions:
+        assert action.help, action.dest
+
+
+def test_every_exit_status_is_documented():
+    statuses = {
+        0,
+        1,
+        2,
+        *(kind.exit_status for kind in vars(failures).values() if hasattr(kind, "exit_status")),
+    }
+    table = COMMANDS.partition("| exit status |")[2].partition("\n\n")[0]
+    documented = {int(number) for number in re.findall(r"(?m)^\| (\d+) \|", table)}
+    assert documented == statuses | {130}
 
 
 def test_no_other_commands_are_documented():

@@ -24,7 +24,7 @@ from minihub.proxy import gate
 from minihub.proxy.access_log import AccessLog
 from minihub.proxy.client import Client
 from minihub.proxy.headers import PROBLEM_FIELD, build_server_fields
-from minihub.proxy.hub_app import HubApp
+from minihub.proxy.hub_app import HubApp, HubWebsocket
 from minihub.proxy.memo import Memos
 from minihub.proxy.pool import Pools, Rules
 from minihub.proxy.sockets import was_used_within
@@ -89,6 +89,8 @@ class FrontDoor:
         self._hub: HubApp | None = None
         base = settings.hub.base_path
         self._users = f"{base}user/"
+        self._probe = f"{base}hub/probe"
+        """The only one of the hub's own pages that is a websocket."""
         self._cookie_names = {
             scheme: login_cookie(tls=scheme == "https", base_path=base).name for scheme in ("http", "https")
         }
@@ -327,7 +329,14 @@ class FrontDoor:
             return
         assert client.memo is not None
         said = f"{PROBLEM_FIELD}: {problem}\r\n".encode("ascii") if problem else b""
-        client.send_to_hub(request.line + client.memo.hub_fields + request.plain + said + b"\r\n")
+        head = request.line + client.memo.hub_fields + request.plain + said
+        if request.header.upgrade == "websocket" and request.target.partition("?")[0] == self._probe:
+            assert self._hub is not None
+            client.user = client.login_key = client.cookie = ""
+            way = HubWebsocket(self._hub, client.transport)
+            client.send_to_server(way, head + _UPGRADE, upgrade=True)
+        else:
+            client.send_to_hub(head + b"\r\n")
 
     def connect_hub(self, client: Client) -> Upstream:
         """A connection to the hub's own pages."""
@@ -407,6 +416,7 @@ class FrontDoor:
                 live.break_off()
 
 
+_UPGRADE = b"Connection: Upgrade\r\nUpgrade: websocket\r\n\r\n"
 _APOLOGIES = {
     "unreachable": "The server cannot be reached right now. Try again in a moment.",
     "bad_answer": "The server's answer cannot be understood.",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import Protocol
 
 from minihub.errors import UpstreamError
 from minihub.proxy.dialing import Dialer, Forwarder
@@ -18,6 +19,18 @@ MAX_IDLE = 256
 """Connections kept for one server."""
 IDLE_S = 30.0
 """How long an idle connection is kept. Jupyter's own limit is an hour; a hub with many servers is to be small."""
+
+
+class Upstreams(Protocol):
+    """Where connections for requests come from."""
+
+    def take(self) -> Upstream | None:
+        """One that is there; None: dial one."""
+        ...
+
+    def dial_soon(self, done: Callable[[Upstream | None, UpstreamError | None], None]) -> None:
+        """Make one and tell `done`."""
+        ...
 
 
 class Rules:

@@ -244,5 +244,7 @@ class Deps:
     shut_down: Callable[[], None]
     """Ends the hub's process in order, as SIGTERM does; returns at once."""
     figures: Callable[[], Figures] = Figures
+    probe_secret: bytes = b""
+    """Signs the keys of `minihub check`."""
     only_user: str = ""
     """If set, the only user who can log in (a hub started as an ordinary user); the login page says so."""

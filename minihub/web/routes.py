@@ -5,7 +5,7 @@ from __future__ import annotations
 from aiohttp import web
 
 from minihub.web.guard import Access, Handler, guarded
-from minihub.web.pages import home, login, logout, metrics, pending, spawn, static, token, user
+from minihub.web.pages import home, login, logout, metrics, pending, probe, spawn, static, token, user
 
 A, U, S = Access.ANYBODY, Access.USER, Access.SELF_CHECKED
 
@@ -34,6 +34,7 @@ ROUTES: tuple[tuple[str, str, Handler, Access], ...] = (
     ("GET", "hub/language", home.language, A),
     ("GET", "hub/health", home.health, A),
     ("GET", "hub/metrics", metrics.show, S),
+    ("GET", "hub/probe", probe.show, A),
     ("GET", "hub/static/{name}", static.file, A),
     ("GET", "hub/user-redirect/{path:.*}", user.user_redirect, U),
     ("GET", "hub/user/{name}/{path:.*}", user.old_style, U),

@@ -15,12 +15,14 @@ from minihub.errors import Forbidden, LoginExpired
 from minihub.web.client import pairs_of, verify_own_page
 from minihub.web.guard import PAGE_TOO_OLD
 from minihub.web.keys import DEPS, PRINCIPAL
+from minihub.web.local import local_principal
 
 
 async def asker(request: web.Request) -> Principal:
     """Who asks.
 
-    A token comes first: whoever sends one means it. A login's changes need the CSRF token of its pages.
+    A token comes first: whoever sends one means it. A login's changes need the CSRF token of its pages; who comes over
+    the admin socket is known to the kernel and has no browser.
 
     Raises:
         LoginExpired: Nobody who is known (401).
@@ -32,6 +34,9 @@ async def asker(request: web.Request) -> Principal:
         if principal is None:
             raise Forbidden("This token is unknown, expired or revoked.")
         return principal
+    local = local_principal(request)
+    if local is not None:
+        return local
     login: Principal | None = request.get(PRINCIPAL)
     if login is None:
         raise LoginExpired("Send an API token: Authorization: token ...")

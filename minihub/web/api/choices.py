@@ -7,7 +7,7 @@ from typing import Any
 from aiohttp import web
 
 from minihub.config import OptionSettings
-from minihub.errors import TooManyAttempts
+from minihub.errors import Forbidden, TooManyAttempts
 from minihub.servers.service import OptionsForm
 from minihub.web.api.build import maybe
 from minihub.web.api.call import Call
@@ -30,8 +30,7 @@ _TYPES = {
 
 async def schema(call: Call[Nothing, Nothing]) -> web.Response:
     """GET /options/schema."""
-    call.require("start:servers", call.principal.user)
-    form = await call.deps.servers.form(call.principal.user)
+    form = await call.deps.servers.form(_verify_own(call))
     settings = call.deps.settings.options
     properties = {
         name: _property(name, getattr(settings, name), form)
@@ -48,6 +47,18 @@ async def schema(call: Call[Nothing, Nothing]) -> web.Response:
     if problem := form.problem or form.warning:
         described["description"] = translator(call.request).message(problem)
     return json_response(described)
+
+
+def _verify_own(call: Call[Any, Any]) -> str:
+    """The asker's name, if he may start a server of his own.
+
+    Raises:
+        Forbidden: He may not, or has no account (he comes over the admin socket).
+    """
+    if call.principal.kind == "local":
+        raise Forbidden("Options are those of a user: ask with a token of his.")
+    call.require("start:servers", call.principal.user)
+    return call.principal.user
 
 
 def _property(name: str, rule: OptionSettings, form: OptionsForm) -> dict[str, Any]:
@@ -93,8 +104,7 @@ def _choices(name: str, rule: OptionSettings, form: OptionsForm) -> list[str]:
 
 async def estimate(call: Call[Nothing, UserOptions]) -> web.Response:
     """POST /options/estimate. One at a time per user: each costs a command."""
-    user = call.principal.user
-    call.require("start:servers", user)
+    user = _verify_own(call)
     busy = call.request.app[ESTIMATING]
     if user in busy:
         raise TooManyAttempts("An estimate is being made already.")

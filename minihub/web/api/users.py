@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 from aiohttp import web
 from pydantic import Field
 
+from minihub.auth.model import Principal
 from minihub.errors import Conflict, NotAllowed, NotFound
 from minihub.servers.model import State, StopCause
 from minihub.web.api.build import user_model
@@ -93,6 +94,8 @@ class Activity(Moment):
 async def whoami(call: Call[Nothing, Nothing]) -> web.Response:
     """GET /user."""
     principal = call.principal
+    if principal.kind == "local":
+        return reply(_local_self(principal))
     model = await draw_user(call, principal.user)
     is_token = principal.kind == "token"
     own = ["self", *(["admin"] if principal.admin else [])]
@@ -103,6 +106,18 @@ async def whoami(call: Call[Nothing, Nothing]) -> web.Response:
             token_id=principal.key if is_token else None,
             session_id=None,
         )
+    )
+
+
+def _local_self(principal: Principal) -> SelfModel:
+    """Who comes over the admin socket is no user of the hub's."""
+    return SelfModel(
+        kind="user",
+        name=principal.user,
+        admin=True,
+        scopes=sorted(principal.scopes),
+        token_id=None,
+        session_id=None,
     )
 
 
