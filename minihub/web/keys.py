@@ -7,8 +7,11 @@ from aiohttp import web
 from minihub.auth.model import Principal
 from minihub.tasks import TaskKeeper
 from minihub.web.assets import StaticFiles
+from minihub.web.board import Board
 from minihub.web.deps import Deps
 from minihub.web.i18n import Catalogues, Translator
+from minihub.web.live import Live
+from minihub.web.past import Past
 from minihub.web.render import Renderer
 from minihub.web.sse import Streams
 from minihub.web.urls import Urls
@@ -22,6 +25,9 @@ KEEPER = web.AppKey("keeper", TaskKeeper)
 STREAMS = web.AppKey("streams", Streams)
 ESTIMATING = web.AppKey("estimating", set[str])
 """Users whose estimate is under way: one at a time each."""
+BOARD = web.AppKey("board", Board)
+LIVE = web.AppKey("live", Live)
+PAST = web.AppKey("past", Past)
 
 REQUEST_ID = web.RequestKey("request_id", str)
 PRINCIPAL = web.RequestKey("principal", Principal)

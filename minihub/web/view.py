@@ -109,7 +109,7 @@ def _view_of(
         account=attempt.options.account or "",
         partition=attempt.options.partition or "",
         job_id=attempt.job_id or "",
-        job_state=_job_state(attempt),
+        job_state=job_state_words(attempt),
         reason=reason,
         node=attempt.node or "",
         created_at=attempt.submitted_at or attempt.created_at,
