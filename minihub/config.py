@@ -91,6 +91,11 @@ class HubSettings(Section):
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
         "INFO", description="How much the hub logs."
     )
+    audit_log: str = Field(
+        "",
+        description="File for one JSON line per line of the audit log, which the store has besides. Empty: audit.jsonl in the state "
+        "directory. 'none': none is written. It may be moved away by logrotate.",
+    )
     log_json: bool = Field(default=False, description="Log JSON lines instead of text.")
     uvloop: bool = Field(default=True, description="Use uvloop if it is installed.")
 

@@ -11,6 +11,7 @@ from minihub.clock import Clock
 from minihub.config import Settings
 from minihub.servers.model import Attempt
 from minihub.servers.service import Servers
+from minihub.store.rows import AnnouncementRow, AuditQuery, AuditRow
 
 
 class Logins(Protocol):
@@ -107,6 +108,32 @@ class Audit(Protocol):
         ...
 
 
+class AuditLog(Protocol):
+    """Finds lines of the audit log again."""
+
+    async def find(self, query: AuditQuery) -> tuple[Sequence[AuditRow], int]:
+        """Lines that are asked for, newest first, and how many there are without limit and offset."""
+        ...
+
+
+class Announcements(Protocol):
+    """What admins tell everybody."""
+
+    async def add(
+        self, text: str, *, level: str, by: str, at: float, expires_at: float | None = None
+    ) -> AnnouncementRow:
+        """Keep an announcement of `by`; `level` is "info" or "warning"."""
+        ...
+
+    async def list(self, now: float) -> Sequence[AnnouncementRow]:
+        """Those that have not expired, newest first."""
+        ...
+
+    async def delete(self, announcement_id: int) -> bool:
+        """End one; False if there is none with this id."""
+        ...
+
+
 class UserRecord(Protocol):
     """A user the hub has seen."""
 
@@ -180,6 +207,8 @@ class Deps:
     users: Users
     csrf: Csrf
     audit: Audit
+    audit_log: AuditLog
+    announcements: Announcements
     authenticate: Authenticate
     is_admin: Callable[[str], bool]
     open_url: Callable[[Attempt], str]
