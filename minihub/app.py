@@ -280,6 +280,7 @@ def _build_deps(
         authenticate=entrance.authenticate,
         is_admin=entrance.is_admin,
         open_url=open_url,
+        revoke_user=entrance.revoke_user,
         figures=figures,
         only_user="" if ground.helper_info.root else ground.helper_info.user,
     )

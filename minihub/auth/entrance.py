@@ -60,6 +60,10 @@ class Entrance:
         await self._policy.admit(user)
         return user
 
+    async def revoke_user(self, user: str) -> tuple[int, int]:
+        """End all login sessions and all tokens of `user`; return how many there were of each."""
+        return await self.logins.revoke_user(user), await self.tokens.revoke_user(user)
+
     def is_admin(self, user: str) -> bool:
         """Whether `user`, if asked about lately, manages others."""
         return self._policy.is_known_admin(user)

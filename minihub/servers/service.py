@@ -85,6 +85,10 @@ class Servers(Protocol):
         """Traffic passed to `user`'s server now. Cheap."""
         ...
 
+    def last_activity(self, user: str) -> float | None:
+        """Wall seconds of the last traffic to `user`'s server that this hub process saw; None if it saw none."""
+        ...
+
     def doubt(self, user: str) -> None:
         """`user`'s READY server could not be reached: look soon whether its job still runs. Cheap."""
         ...

@@ -35,6 +35,11 @@ class TokenRecord(Protocol):
         ...
 
     @property
+    def user(self) -> str:
+        """Its owner."""
+        ...
+
+    @property
     def note(self) -> str:
         """What its owner wrote down."""
         ...
@@ -70,7 +75,7 @@ class Tokens(Protocol):
         ...
 
     async def list(self, user: str | None = None) -> Sequence[TokenRecord]:
-        """The valid tokens of a user, newest first."""
+        """The valid tokens of a user (None: of all), newest first."""
         ...
 
     async def revoke(self, user: str, token_id: str) -> bool:
@@ -140,6 +145,11 @@ class UserRecord(Protocol):
     @property
     def name(self) -> str:
         """Canonical Unix name."""
+        ...
+
+    @property
+    def admin(self) -> bool:
+        """Whether he managed others at the last login."""
         ...
 
     @property
@@ -213,6 +223,8 @@ class Deps:
     is_admin: Callable[[str], bool]
     open_url: Callable[[Attempt], str]
     """Where a ready server opens: a path with base_path, such as /user/ada/lab."""
+    revoke_user: Callable[[str], Awaitable[tuple[int, int]]]
+    """Ends all login sessions and all tokens of a user; returns how many there were of each."""
     figures: Callable[[], Figures] = Figures
     only_user: str = ""
     """If set, the only user who can log in (a hub started as an ordinary user); the login page says so."""

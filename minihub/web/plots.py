@@ -1,5 +1,4 @@
-"""Small plots as SVG, drawn without scripts and without styles of their own: colours come from classes of the page's style
-sheet. Pure.
+"""Small plots as SVG, without scripts and styles of their own: colours come from classes of our style sheet. Pure.
 
 Why not a library: matplotlib costs more memory than the hub, and pygal writes style elements and scripts into its pictures,
 which the content security policy of our pages forbids.

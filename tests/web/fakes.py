@@ -111,6 +111,7 @@ class FakeServers:
 
     def __init__(self) -> None:
         self.attempts: dict[str, Attempt] = {}
+        self.active: dict[str, float] = {}
         self.ended: list[Attempt] = []
         self.form_now = make_form()
         self.scheduler_health = SchedulerHealth("slurm", last_answer_at=NOW - 3, waiting_total=37)
@@ -137,6 +138,9 @@ class FakeServers:
 
     def touch(self, user: str) -> None:
         return None
+
+    def last_activity(self, user: str) -> float | None:
+        return self.active.get(user)
 
     def doubt(self, user: str) -> None:
         return None
@@ -278,7 +282,7 @@ class FakeTokens:
         return "mh_the-secret-itself", record
 
     async def list(self, user: str | None = None) -> list[FakeTokenRecord]:
-        return [r for r in self.records if r.user == user]
+        return [r for r in self.records if user in (None, r.user)]
 
     async def revoke(self, user: str, token_id: str) -> bool:
         keep = [r for r in self.records if not (r.user == user and r.id == token_id)]
@@ -307,6 +311,7 @@ class FakeUserRecord:
     name: str
     created_at: float = NOW - 1000
     last_seen: float | None = NOW - 10
+    admin: bool = False
 
 
 class FakeUsers:
@@ -431,6 +436,15 @@ def make_world(raw: Mapping[str, Any] | None = None, *, only_user: str = "") -> 
         ends = {"lab": "lab", "notebook": "tree", "terminal": "terminals/1"}
         return f"{settings.hub.base_path}user/{attempt.user}/{ends[attempt.options.interface]}"
 
+    async def revoke_user(user: str) -> tuple[int, int]:
+        mine = {name: who for name, who in identity.tokens.items() if who.user == user}
+        logged_in = {name: who for name, who in identity.logins.items() if who.user == user}
+        for name in mine:
+            del identity.tokens[name]
+        for name in logged_in:
+            del identity.logins[name]
+        return len(logged_in), len(mine)
+
     deps = Deps(
         settings=settings,
         clock=clock,
@@ -446,6 +460,7 @@ def make_world(raw: Mapping[str, Any] | None = None, *, only_user: str = "") -> 
         authenticate=authenticate,
         is_admin=lambda user: user in logins.admins,
         open_url=open_url,
+        revoke_user=revoke_user,
         only_user=only_user,
     )
     world = World(settings, clock, servers, identity, logins, tokens, users, csrf, passwords, lines, deps)

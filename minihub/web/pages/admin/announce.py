@@ -12,6 +12,7 @@ from minihub.web.respond import page, redirect, translator, user_of
 from minihub.web.words import N_
 
 MAX_TEXT_LENGTH = 1000
+MAX_ID_LENGTH = 15
 LEVELS = {"info": N_("Information"), "warning": N_("Warning")}
 PERIODS = {
     "3600": N_("1 hour"),
@@ -51,17 +52,19 @@ async def add(request: web.Request) -> web.Response:
     )
     request.app[BOARD].outdate()
     address = client_address(request, deps.settings.hub)
-    await deps.audit("announce", user=admin, address=address, detail=row.id)
+    await deps.audit("announce", user=admin, address=address, detail=f"announcement {row.id}")
     return redirect(request.app[URLS].admin_announce)
 
 
 async def remove(request: web.Request) -> web.Response:
     """Remove one (field `id`). One that is gone already is no error."""
     deps, admin = request.app[DEPS], user_of(request).user
-    announcement_id = str((await request.post()).get("id", ""))
-    if await deps.announcements.delete(announcement_id):
+    text = str((await request.post()).get("id", ""))
+    # Ids are whole numbers; anything else names none.
+    known = text.isascii() and text.isdecimal() and len(text) <= MAX_ID_LENGTH
+    if known and await deps.announcements.delete(int(text)):
         address = client_address(request, deps.settings.hub)
-        await deps.audit("announce-remove", user=admin, address=address, detail=announcement_id)
+        await deps.audit("announce-remove", user=admin, address=address, detail=f"announcement {text}")
     request.app[BOARD].outdate()
     return redirect(request.app[URLS].admin_announce)
 

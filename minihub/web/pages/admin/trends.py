@@ -17,6 +17,7 @@ from minihub.web.plots import Plot, Series, draw_bars, draw_lines, nice_seconds
 from minihub.web.respond import page, translator
 from minihub.web.trends import SPANS, Span, Trends
 
+NOTHING = "\N{EN DASH}"
 Draw = Callable[[Plot, Sequence[Series]], Markup]
 
 
@@ -99,7 +100,7 @@ class _Drawing:
         rows = tuple(
             (
                 _local(when, self._format),
-                *("–" if one.values[i] is None else words_for(one.values[i] or 0.0) for one in series),
+                *(NOTHING if one.values[i] is None else words_for(one.values[i] or 0.0) for one in series),
             )
             for i, when in enumerate(self._trends.starts)
         )

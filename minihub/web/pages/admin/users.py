@@ -97,7 +97,7 @@ async def revoke(request: web.Request) -> web.Response:
     if token_id:
         done = await deps.tokens.revoke(name, token_id)
         if done:
-            await deps.audit("token-revoke", user=admin, address=address, detail=f"{name} {token_id}")
+            await deps.audit("token-revoke", user=admin, address=address, detail=name)
         said = "token" if done else "gone"
         return redirect(request.app[URLS].admin_user(name, revoked=said))
     work = _revoke_all(deps, name, admin, address)
@@ -109,9 +109,7 @@ async def revoke(request: web.Request) -> web.Response:
 
 
 async def _revoke_all(deps: Deps, name: str, admin: str, address: str) -> None:
-    # First the logins: with one of them a new token could be made.
-    await deps.logins.revoke_user(name)
-    await deps.tokens.revoke_user(name)
+    await deps.revoke_user(name)
     await deps.audit("revoke-all", user=admin, address=address, detail=name)
 
 
