@@ -8,7 +8,7 @@
     |  |- TooManyAttempts           slow down
     |  |- LoginExpired              the login session is over
     |  `- Forbidden                 known, but not permitted
-    |- BadRequest                   the request itself is wrong; says what
+    |- BadQuery                     a page is asked for something that makes no sense
     |- NotFound                     no such thing, or none that you may know of
     |- Conflict                     the thing exists already or is in the way
     |- OptionsError                 server options are wrong; one message per field
@@ -91,8 +91,8 @@ class Forbidden(AuthError):
     default_message = "You may not do this."
 
 
-class BadRequest(HubError):
-    """The request itself is wrong; the message says what."""
+class BadQuery(HubError):
+    """A page is asked for something that makes no sense; the message says what."""
 
     http_status = 400
     default_message = "This request was not understood."

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from minihub.errors import BadRequest
+from minihub.errors import BadQuery
 from minihub.servers import explain
 from minihub.servers.model import Attempt, State
 from minihub.web import words
@@ -103,17 +103,17 @@ def parse_wanted(query: Mapping[str, str]) -> Wanted:
     """Read the page's query; parameters that are none of ours are left alone.
 
     Raises:
-        BadRequest: One has a value that it cannot have; says which.
+        BadQuery: One has a value that it cannot have; says which.
         NotFound: No number of a page.
     """
     texts = {name: query.get(name, "").strip() for name in FILTERS}
     if any(len(text) > MAX_FILTER_LENGTH for text in texts.values()):
-        raise BadRequest("What the servers are filtered by is too long.")
+        raise BadQuery("What the servers are filtered by is too long.")
     if texts["state"] and texts["state"] not in LIVE_STATES:
-        raise BadRequest("There is no such state to filter by.")
+        raise BadQuery("There is no such state to filter by.")
     sort = query.get("sort") or "user"
     if sort.removeprefix("-") not in SORTS:
-        raise BadRequest("There is no such column to sort by.")
+        raise BadQuery("There is no such column to sort by.")
     return Wanted(**texts, sort=sort, page=parse_page(query))
 
 

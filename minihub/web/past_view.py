@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
 
-from minihub.errors import BadRequest
+from minihub.errors import BadQuery
 from minihub.servers.model import Attempt
 from minihub.store.rows import AuditRow
 from minihub.web import words
@@ -136,7 +136,7 @@ def parse_period(query: Mapping[str, str]) -> Period:
     """Read `since` and `until`: days, as a browser's date field sends them.
 
     Raises:
-        BadRequest: One is no day.
+        BadQuery: One is no day.
     """
     since, until = query.get("since", "").strip(), query.get("until", "").strip()
     after = _parse_day(until) + timedelta(days=1) if until else None
@@ -152,7 +152,7 @@ def _parse_day(text: str) -> date:
         day = date.min
     # Beyond these, the machine's time zone knows no seconds.
     if not 1970 < day.year < 9999:
-        raise BadRequest("This is no day: write it as 2026-01-31.")
+        raise BadQuery("This is no day: write it as 2026-01-31.")
     return day
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from aiohttp import web
 
-from minihub.errors import BadRequest
+from minihub.errors import BadQuery
 from minihub.store.rows import AuditQuery, HistoryQuery
 from minihub.web.keys import DEPS, URLS
 from minihub.web.paging import Pages, parse_page
@@ -72,7 +72,7 @@ async def audit(request: web.Request) -> web.Response:
 def _text(request: web.Request, name: str) -> str:
     text = request.query.get(name, "").strip()
     if len(text) > MAX_LENGTH:
-        raise BadRequest("What is searched for is too long.")
+        raise BadQuery("What is searched for is too long.")
     return text
 
 

@@ -10,7 +10,7 @@ from enum import Enum
 
 from aiohttp import web
 
-from minihub.errors import BadRequest, HubError
+from minihub.errors import BadQuery, HubError
 from minihub.servers.model import Attempt, State, StopCause
 from minihub.web.client import client_address
 from minihub.web.deps import Deps
@@ -70,7 +70,7 @@ def _chosen(request: web.Request) -> tuple[Sequence[Entry], list[str]]:
     if request.query.get("match"):
         wanted = parse_wanted(request.query)
         if not wanted.is_filtered:
-            raise BadRequest("Say which servers are meant: choose some, or a filter.")
+            raise BadQuery("Say which servers are meant: choose some, or a filter.")
         return choose(everybody, wanted), []
     names = list(dict.fromkeys(request.query.getall("user", [])))
     found = {entry.attempt.user: entry for entry in everybody}
@@ -83,7 +83,7 @@ async def submit(request: web.Request) -> web.Response:
     wanted = [_parse(str(text)) for text in posted.getall("server", [])]
     deps, tr = request.app[DEPS], translator(request)
     if not wanted:
-        raise BadRequest("Say which servers are meant: choose some, or a filter.")
+        raise BadQuery("Say which servers are meant: choose some, or a filter.")
     work = _Stopping(deps, user_of(request).user, client_address(request, deps.settings.hub))
     # Who closes the window at once has stopped them all the same.
     results = await request.app[KEEPER].carry_through(
@@ -106,7 +106,7 @@ async def submit(request: web.Request) -> web.Response:
 def _parse(text: str) -> tuple[str, str]:
     attempt_id, _, user = text.partition(" ")
     if not user:
-        raise BadRequest("This form is damaged, so nothing was done. Go back, reload the page and try again.")
+        raise BadQuery("This form is damaged, so nothing was done. Go back, reload the page and try again.")
     return attempt_id, user
 
 

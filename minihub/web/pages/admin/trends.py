@@ -13,7 +13,7 @@ from minihub.errors import NotFound
 from minihub.web import words
 from minihub.web.i18n import Translator
 from minihub.web.keys import PAST
-from minihub.web.plots import Plot, Series, draw_bars, draw_lines, nice_seconds
+from minihub.web.plots import COLOURS, Plot, Series, draw_bars, draw_lines, nice_seconds
 from minihub.web.respond import page, translator
 from minihub.web.trends import SPANS, Span, Trends
 
@@ -72,7 +72,7 @@ class _Drawing:
         ]
         waiting = [Series(tr("Waiting in the queue"), trends.waiting)]
         waits = [Series(tr("Median"), trends.wait_median), Series(tr("95th percentile"), trends.wait_95)]
-        failures = [Series(tr(words.FAILURES[kind]), values) for kind, values in trends.failures.items()]
+        failures = self._failures()
         most = tr("The most at a time.")
         wait_note = tr("From the wish to the job's start, by when the job started.")
         return [
@@ -81,6 +81,15 @@ class _Drawing:
             self._figure(tr("Time in the queue"), wait_note, waits, draw_lines, seconds=True),
             self._figure(tr("Failed starts by cause"), tr("By when they failed."), failures, draw_bars),
         ]
+
+    def _failures(self) -> list[Series]:
+        """The most frequent causes, and all others together, so that each has a colour of its own."""
+        tr, all_causes = self._tr, list(self._trends.failures.items())
+        shown = all_causes if len(all_causes) <= COLOURS else all_causes[: COLOURS - 1]
+        series = [Series(tr(words.FAILURES[kind]), values) for kind, values in shown]
+        if others := [values for _, values in all_causes[len(shown) :]]:
+            series.append(Series(tr("Other causes"), [sum(step) for step in zip(*others, strict=True)]))
+        return series
 
     def _figure(
         self, title: str, note: str, series: Sequence[Series], draw: Draw, *, seconds: bool = False
