@@ -78,9 +78,10 @@ def _chosen(request: web.Request) -> tuple[Sequence[Entry], list[str]]:
 
 
 async def submit(request: web.Request) -> web.Response:
-    """Stop what was confirmed (`server`, repeated: attempt id, space, user). Twice is once."""
+    """Stop what was confirmed (`servers`, one in each line: attempt id, space, user). Twice is once."""
     posted = await request.post()
-    wanted = [_parse(str(text)) for text in posted.getall("server", [])]
+    # One field, since aiohttp takes no form of more than a thousand.
+    wanted = [_parse(line) for line in str(posted.get("servers", "")).splitlines()]
     deps, tr = request.app[DEPS], translator(request)
     if not wanted:
         raise BadQuery("Say which servers are meant: choose some, or a filter.")
