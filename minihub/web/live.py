@@ -30,6 +30,8 @@ class Live:
         self._keeper = keeper
         self._look_s = look_s
         self._entries: dict[str, Entry] = {}
+        self._is_silent = False
+        """Whether the scheduler does not answer."""
         self._watchers: set[asyncio.Event] = set()
         self._task: asyncio.Task[None] | None = None
 
@@ -68,9 +70,10 @@ class Live:
 
     def _look(self) -> bool:
         """Look, and say whether anything differs from before."""
-        before = self._entries
+        before, was_silent = self._entries, self._is_silent
+        self._is_silent = self._servers.health().failing_since is not None
         self._entries = {attempt.user: self._entry(attempt) for attempt in self._servers.all()}
-        same = len(before) == len(self._entries)
+        same = len(before) == len(self._entries) and was_silent == self._is_silent
         return not same or any(before.get(user) is not entry for user, entry in self._entries.items())
 
     def _entry(self, attempt: Attempt) -> Entry:
