@@ -192,6 +192,11 @@ class _Hub:
             store_commits=self._store.commits,
             store_failures=self._store.failures,
             unsaved=self._manager.unsaved,
+            audited=self._audit.counts,
+            servers=self._supervisor.measures,
+            commands=self._scheduler.measures,
+            proxy=self._door.tally,
+            websockets=self._door.websockets,
         )
 
     def _close_user(self, user: str) -> None:

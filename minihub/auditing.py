@@ -10,18 +10,42 @@ import json
 import logging
 import os
 import sys
+from collections import Counter
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from io import TextIOWrapper
 from logging.handlers import WatchedFileHandler
 from pathlib import Path
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
+from minihub.auth.lru import Lru
 from minihub.clock import Clock
 from minihub.errors import ConfigError, StoreError
 from minihub.logs import request_id
 from minihub.store.rows import AuditQuery, AuditRow
 
 log = logging.getLogger(__name__)
+
+
+QUIET_S = 60.0
+"""Between two lines about the same that nobody in particular did."""
+
+
+class _Line(NamedTuple):
+    at: float
+    actor: str
+    action: str
+    target: str
+    address: str
+    outcome: str
+
+
+@dataclass(slots=True)
+class _Held:
+    """What was done and not written down, since when."""
+
+    since: float
+    times: int
 
 
 class AuditStore(Protocol):
@@ -50,29 +74,45 @@ class AuditLog:
         self._store = store
         self._clock = clock
         self._file = None if file is None else _File(file)
+        self.counts: Counter[tuple[str, str]] = Counter()
+        """What was done since the start, by action and outcome."""
+        self._nobodys: Lru[_Held] = Lru(1_000)
 
     async def __call__(
         self, action: str, *, user: str, address: str, outcome: str = "ok", detail: str = ""
     ) -> None:
-        """Write down that `user`, from `address`, did `action`; `detail` says to what, if not to his own things."""
-        now, target = self._clock.wall(), detail or user
+        """Write down that `user`, from `address`, did `action`; `detail` says to what, if not to his own things.
+
+        What nobody in particular did (`user` is ""), such as a login that was refused, anybody can do any number of times:
+        it is written at most once a minute for each address, with how many of it there were.
+        """
+        self.counts[action, outcome] += 1
+        now = self._clock.wall()
+        if not user:
+            times = self._count_nobodys(f"{address} {action} {outcome}", now)
+            if not times:
+                return
+            detail = f"{times} times" if times > 1 else ""
         log.info("%s user=%s address=%s outcome=%s %s", action, user, address, outcome, detail)
+        line = _Line(now, user, action, detail or user, address, outcome)
         if self._file is not None:
-            self._file.write(
-                {
-                    "time": datetime.fromtimestamp(now, UTC).isoformat(timespec="milliseconds"),
-                    "actor": user,
-                    "action": action,
-                    "target": target,
-                    "address": address,
-                    "outcome": outcome,
-                    "request": request_id.get(),
-                }
-            )
+            self._file.write(line)
         try:
-            await self._store.append(now, user, action, target=target, address=address, outcome=outcome)
+            await self._store.append(*line[:3], target=line.target, address=address, outcome=outcome)
         except StoreError as error:
             log.error("a line of the audit log is not in the store: %s", error)
+
+    def _count_nobodys(self, what: str, now: float) -> int:
+        """How many of `what` there were since the last line about it; 0: it is not yet time for another line."""
+        held = self._nobodys.get(what)
+        if held is None:
+            self._nobodys.put(what, _Held(now, 0))
+            return 1
+        held.times += 1
+        if now - held.since < QUIET_S:
+            return 0
+        times, held.since, held.times = held.times, now, 0
+        return times
 
     async def find(self, query: AuditQuery) -> tuple[list[AuditRow], int]:
         """Lines that are asked for, newest first, and how many there are without limit and offset.
@@ -107,9 +147,20 @@ class _File(WatchedFileHandler):
             opener=lambda name, flags: os.open(name, flags, 0o640),
         )
 
-    def write(self, line: dict[str, str]) -> None:
+    def write(self, line: _Line) -> None:
         """Append one line; json.dumps leaves neither line ends nor anything beyond ASCII in it."""
-        text = json.dumps(line)
+        time = datetime.fromtimestamp(line.at, UTC).isoformat(timespec="milliseconds")
+        text = json.dumps(
+            {
+                "time": time,
+                "actor": line.actor,
+                "action": line.action,
+                "target": line.target,
+                "address": line.address,
+                "outcome": line.outcome,
+                "request": request_id.get(),
+            }
+        )
         try:
             self.reopenIfNeeded()
             self.emit(logging.LogRecord("audit", logging.INFO, "", 0, text, None, None))

@@ -40,8 +40,13 @@ def store():
 
 
 @pytest.fixture
-def audit(path, store):
-    audit = AuditLog(store, ManualClock(1_800_000_000.0), path)
+def clock():
+    return ManualClock(1_800_000_000.0)
+
+
+@pytest.fixture
+def audit(path, store, clock):
+    audit = AuditLog(store, clock, path)
     yield audit
     audit.close()
 
@@ -70,7 +75,7 @@ async def test_a_line_is_in_the_store_and_in_the_file(audit, path, store):
 
 
 async def test_what_stands_in_it_cannot_break_a_line(audit, path):
-    await audit("login", user="", address="\n\u2028", outcome='"}\nforged')
+    await audit("login", user="ada", address="\n\u2028", outcome='"}\nforged')
     (line,) = lines_of(path)
     assert (line["address"], line["outcome"]) == ("\n\u2028", '"}\nforged')
 
@@ -115,3 +120,34 @@ async def test_no_file_where_none_is_wanted(store):
 def test_a_file_that_cannot_be_made_is_said_at_the_start(store, tmp_path):
     with pytest.raises(ConfigError, match=r"hub\.audit_log"):
         AuditLog(store, ManualClock(0.0), tmp_path / "nowhere" / "audit.jsonl")
+
+
+async def test_what_nobody_in_particular_does_is_written_once_a_minute(audit, clock, store):
+    async def refuse(address="192.0.2.7", outcome="BadCredentials"):
+        await audit("login", user="", address=address, outcome=outcome)
+
+    for _ in range(5):
+        await refuse()
+    await refuse(outcome="TooManyAttempts")
+    await refuse(address="192.0.2.8")
+    said = [(target, address, outcome) for _, _, _, target, address, outcome in store.lines]
+    assert said == [
+        ("", "192.0.2.7", "BadCredentials"),
+        ("", "192.0.2.7", "TooManyAttempts"),
+        ("", "192.0.2.8", "BadCredentials"),
+    ]
+    clock.advance(61)
+    await refuse()
+    await refuse()
+    assert [line[3] for line in store.lines[3:]] == ["5 times"]
+    clock.advance(61)
+    await refuse()
+    assert [line[3] for line in store.lines[4:]] == ["2 times"]
+    assert audit.counts["login", "BadCredentials"] == 9
+    assert audit.counts["login", "TooManyAttempts"] == 1
+
+
+async def test_what_people_do_is_written_each_time(audit, store):
+    for _ in range(3):
+        await audit("login", user="ada", address="192.0.2.7")
+    assert len(store.lines) == 3

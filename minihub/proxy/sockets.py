@@ -9,8 +9,10 @@ import socket
 import struct
 import termios
 
-# struct tcp_info of <linux/tcp.h>: milliseconds since data was last sent (offset 44) and received (52).
+# struct tcp_info of <linux/tcp.h>: milliseconds since data was last sent (offset 44) and received (52), bytes
+# acknowledged by the other end (120) and received (128).
 _TCP_INFO = struct.Struct("44xI4xI")
+_TCP_BYTES = struct.Struct("120xQQ")
 _INT = struct.Struct("i")
 _LINGER_NOT = struct.pack("ii", 1, 0)
 
@@ -26,6 +28,19 @@ def was_used_within(transport: asyncio.BaseTransport | None, seconds: float) -> 
         return False
     sent_ms, received_ms = _TCP_INFO.unpack(info)
     return bool(min(sent_ms, received_ms) <= seconds * 1000)
+
+
+def count_bytes(transport: asyncio.BaseTransport) -> tuple[int, int]:
+    """Bytes received and sent on a TCP connection since it was made, those of TLS among them; 0 if nobody can say."""
+    connected = transport.get_extra_info("socket")
+    if connected is None:
+        return 0, 0
+    try:
+        info = connected.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _TCP_BYTES.size)
+    except (OSError, ValueError):  # closed already
+        return 0, 0
+    sent, received = _TCP_BYTES.unpack(info)
+    return received, sent
 
 
 def count_unread(transport: asyncio.Transport) -> int:

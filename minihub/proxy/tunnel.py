@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
-from minihub.proxy.sockets import break_off
+from minihub.proxy.sockets import break_off, count_bytes
 
 WATER_MARK = 256 * 1024
 """Bytes; what a tunnel holds at most in one direction, but for one read."""
@@ -21,6 +21,7 @@ class Tunnel:
     """One open websocket: two ends, whose server it goes to, and what let it in."""
 
     __slots__ = (
+        "_at_begin",
         "_forget",
         "address",
         "cookie",
@@ -65,8 +66,14 @@ class Tunnel:
         self.last_bytes: asyncio.TimerHandle | None = None
         """Gives up on an end that does not read what it still gets; None: nothing is left to read."""
         self._forget: Callable[[Tunnel], None] | None = forget
+        self._at_begin = count_bytes(transport)
         _End(self, transport, server)
         _End(self, server, transport)
+
+    def count_bytes(self) -> tuple[int, int]:
+        """Bytes from the browser and to it since this is a websocket, as TCP counts them."""
+        received, sent = count_bytes(self.transport)
+        return max(0, received - self._at_begin[0]), max(0, sent - self._at_begin[1])
 
     def break_off(self) -> None:
         """Break both ends off.

@@ -9,6 +9,9 @@ from typing import Protocol
 from minihub.auth.model import Identity
 from minihub.clock import Clock
 from minihub.config import Settings
+from minihub.proxy.tally import Tally
+from minihub.schedulers.measures import CommandMeasures
+from minihub.servers.measures import Measures
 from minihub.servers.model import Attempt
 from minihub.servers.service import Servers
 from minihub.store.rows import AnnouncementRow, AuditQuery, AuditRow
@@ -198,6 +201,13 @@ class Figures:
     store_failures: int = 0
     unsaved: int = 0
     """Servers whose present state is not in the store, because that cannot be written."""
+    audited: Mapping[tuple[str, str], int] = field(default_factory=dict)
+    """What people did, logins among it, by action and outcome."""
+    servers: Measures = field(default_factory=Measures)
+    commands: CommandMeasures = field(default_factory=CommandMeasures)
+    proxy: Tally = field(default_factory=Tally)
+    websockets: int = 0
+    """Open now."""
 
 
 Authenticate = Callable[[str, str, str], Awaitable[str]]
