@@ -46,6 +46,7 @@
     const cells = [...row.cells], others = [...fresh.cells];
     // The first cell holds the tick, which is the reader's.
     for (let i = 1; i < cells.length; i++) {
+      cells[i].className = others[i].className;
       replace(cells[i], () => cells[i].replaceChildren(...others[i].childNodes));
     }
   }
@@ -122,6 +123,11 @@
     };
   };
   listen();
+  // A browser has few connections to one host: pages that nobody looks at leave theirs to others.
+  document.addEventListener("visibilitychange", () => {
+    if (document.hidden && source) source.close();
+    else listen();
+  });
   setInterval(() => {
     // Events come at once or not at all: some front proxies hold them back.
     if (document.hidden || Date.now() - lastEvent < SILENT_MS) return;
