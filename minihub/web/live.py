@@ -30,6 +30,7 @@ class Live:
         self._keeper = keeper
         self._look_s = look_s
         self._entries: dict[str, Entry] = {}
+        self._is_news = False
         self._is_silent = False
         """Whether the scheduler does not answer."""
         self._watchers: set[asyncio.Event] = set()
@@ -64,17 +65,20 @@ class Live:
     async def _run(self) -> None:
         while self._watchers:
             await asyncio.sleep(self._look_s)
-            if self._look():
+            self._look()
+            if self._is_news:
+                self._is_news = False
                 for event in self._watchers:
                     event.set()
 
-    def _look(self) -> bool:
-        """Look, and say whether anything differs from before."""
+    def _look(self) -> None:
+        """Look, and note whether anything differs from before: by whichever look it was found, all are told."""
         before, was_silent = self._entries, self._is_silent
         self._is_silent = self._servers.health().failing_since is not None
         self._entries = {attempt.user: self._entry(attempt) for attempt in self._servers.all()}
         same = len(before) == len(self._entries) and was_silent == self._is_silent
-        return not same or any(before.get(user) is not entry for user, entry in self._entries.items())
+        if not same or any(before.get(user) is not entry for user, entry in self._entries.items()):
+            self._is_news = True
 
     def _entry(self, attempt: Attempt) -> Entry:
         activity = self._servers.last_activity(attempt.user)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 
 import pytest
 
@@ -81,10 +82,23 @@ async def test_all_who_watch_are_told_by_the_same_looks(live, servers):
         assert live.seen() == []
 
 
+async def test_what_another_page_saw_first_is_told_all_the_same(live, servers):
+    with live.watch() as watcher:
+        servers.attempts["ada"] = make_attempt()
+        live.entries()
+        assert await watcher.changed(SOON_S)
+
+
+async def test_an_outage_is_told(live, servers):
+    with live.watch() as watcher:
+        servers.scheduler_health = replace(servers.scheduler_health, failing_since=NOW)
+        assert await watcher.changed(SOON_S)
+
+
 async def test_nobody_is_told_of_nothing(live, servers):
     servers.attempts["ada"] = make_attempt()
-    live.entries()
     with live.watch() as watcher:
+        assert await watcher.changed(SOON_S)
         looks = servers.looks
         assert not await watcher.changed(0.1)
         assert servers.looks > looks

@@ -70,6 +70,16 @@ async def test_it_is_gone_when_its_time_is_over(admin):
     assert "Maintenance" not in await (await admin.get("/hub/home")).text()
 
 
+async def test_it_is_gone_in_time_though_nothing_was_read_anew(browser):
+    await browser.world.deps.announcements.add(
+        "Soon over.", level="info", by=ADMIN, at=NOW, expires_at=NOW + 2
+    )
+    assert "Soon over." in await (await browser.get("/hub/login")).text()
+    browser.world.clock.advance(3)
+
+    assert "Soon over." not in await (await browser.get("/hub/login")).text()
+
+
 async def test_one_without_an_end_stays_until_it_is_removed(admin):
     await announce(admin, period="")
     admin.world.clock.advance(10**8)

@@ -11,6 +11,7 @@ from playwright.async_api import async_playwright, expect
 
 from minihub.servers.model import State
 from minihub.servers.service import SchedulerHealth
+from minihub.store.rows import AuditRow
 from tests.web.fakes import NOW, make_app, make_attempt, make_world
 from tests.web.pages.admin.conftest import ADMIN
 from tests.web.test_javascript import ARGUMENTS
@@ -150,6 +151,30 @@ async def test_all_on_a_page_are_ticked_at_once(hub):
     await expect(page.locator("#pick-all")).not_to_be_checked()
     await page.locator("#stop-chosen").click()
     await expect(page.locator("#to-stop tbody tr")).to_have_count(4)
+
+
+async def test_every_page_keeps_to_the_policy_and_to_a_phones_width(hub):
+    page, world = hub
+    world.users.names.add("ada")
+    world.servers.ended = [make_attempt(State.STOPPED)]
+    world.deps.audit_log.rows = [AuditRow(1, NOW, "ada", "login", "ada", "192.0.2.7", "ok", "{}")]
+    await world.tokens.create("ada", lifetime_s=60)
+    await page.set_viewport_size({"width": 390, "height": 844})
+    for path in (
+        "",
+        "/stop?user=ada",
+        "/users",
+        "/users/ada",
+        "/users/ada/revoke",
+        "/history",
+        "/trends",
+        "/audit",
+        "/announcements",
+    ):
+        answer = await page.goto(f"/hub/admin{path}")
+        assert answer.status == 200
+        width = await page.evaluate("document.scrollingElement.scrollWidth")
+        assert width <= 390, f"{path} is {width} wide"
 
 
 async def test_a_dismissed_announcement_stays_away_and_others_come(hub):

@@ -245,6 +245,19 @@ async def test_a_stream_shows_its_own_filter_and_page(admin):
         assert "51 to 61 of 61" in news["pages"]
 
 
+async def test_a_stream_ends_now_and_then_and_who_may_still_listen_is_asked_anew(admin):
+    fill(admin.world)
+    async with admin.client.get("/hub/admin/events", headers=admin.headers) as answer:
+        stream = Stream(answer)
+        await stream.next()
+        admin.world.clock.advance(601)
+        admin.world.servers.attempts.popitem()
+        with pytest.raises(AssertionError, match="the stream has ended"):
+            await stream.next()
+    admin.log_in("ada")
+    assert (await admin.get("/hub/admin/events")).status == 404
+
+
 async def test_rows_come_in_the_readers_language(admin):
     fill(admin.world, 1)
     news = await (

@@ -100,7 +100,8 @@ async def test_a_stop_is_in_the_audit_log_as_the_admins(admin):
 
 async def test_twice_is_once(admin):
     fill(admin.world, ada=State.READY)
-    await confirm(admin, "000000000000 ada", "000000000000 ada")
+    text = await confirm(admin, "000000000000 ada", "000000000000 ada")
+    assert (names(text, "stopping"), names(text, "was-stopping")) == (["ada"], [])
     text = await confirm(admin, "000000000000 ada")
 
     assert names(text, "was-stopping") == ["ada"]
