@@ -86,6 +86,11 @@ class Wanted:
         """Whether not simply all are wanted."""
         return any(getattr(self, name) for name in FILTERS)
 
+    @property
+    def is_one_node(self) -> bool:
+        """Whether all servers of one node are wanted."""
+        return bool(self.node) and not (self.user or self.state or self.account or self.partition)
+
     def query(self, **changes: str) -> dict[str, str]:
         """The same wish as parameters of a link, "" where nothing needs to be said; a change leads to the first page."""
         values = {name: getattr(self, name) for name in FILTERS}

@@ -14,7 +14,7 @@ from minihub.web import words
 from minihub.web.client import client_address
 from minihub.web.deps import Deps, UserRecord
 from minihub.web.keys import DEPS, KEEPER, LIVE, URLS
-from minihub.web.overview import row_of
+from minihub.web.overview import Row, row_of
 from minihub.web.paging import Pages, parse_page
 from minihub.web.past_view import audit_line, past_row
 from minihub.web.respond import page, redirect, translator, user_of, view_of
@@ -154,7 +154,7 @@ async def _user_page(request: web.Request) -> web.Response:
     )
 
 
-def _live_row(request: web.Request, attempt: Attempt | None) -> object | None:
+def _live_row(request: web.Request, attempt: Attempt | None) -> Row | None:
     if attempt is None or not attempt.is_live:
         return None
     live = {entry.attempt.user: entry for entry in request.app[LIVE].entries()}

@@ -130,6 +130,8 @@ async def test_filters_stay_in_the_links_and_the_form(admin):
     assert "2 servers" in text
     match = re.search(r'id="stop-all" href="([^"]+)"', text)
     assert match[1].startswith("/hub/admin/stop?match=1&amp;back=%2Fhub%2Fadmin%3Fnode%3Dnode1")
+    assert "Stop all that fit" in text
+    assert "Stop all on node1" in await page(admin, "?node=node1")
     assert 'id="stop-all"' not in await page(admin)
 
 
