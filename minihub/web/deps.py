@@ -38,6 +38,11 @@ class TokenRecord(Protocol):
         ...
 
     @property
+    def user(self) -> str:
+        """Its owner."""
+        ...
+
+    @property
     def note(self) -> str:
         """What its owner wrote down."""
         ...
@@ -73,7 +78,7 @@ class Tokens(Protocol):
         ...
 
     async def list(self, user: str | None = None) -> Sequence[TokenRecord]:
-        """The valid tokens of a user, newest first."""
+        """The valid tokens of a user (None: of all), newest first."""
         ...
 
     async def revoke(self, user: str, token_id: str) -> bool:
@@ -143,6 +148,11 @@ class UserRecord(Protocol):
     @property
     def name(self) -> str:
         """Canonical Unix name."""
+        ...
+
+    @property
+    def admin(self) -> bool:
+        """Whether he managed others at the last login."""
         ...
 
     @property

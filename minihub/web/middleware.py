@@ -14,7 +14,7 @@ from minihub.logs import request_id, user_name
 from minihub.web.client import is_secure
 from minihub.web.cookies import login_cookies
 from minihub.web.guard import Handler
-from minihub.web.keys import CATALOGUES, DEPS, LOGIN_COOKIE, PRINCIPAL, REQUEST_ID, TRANSLATOR, URLS
+from minihub.web.keys import BOARD, CATALOGUES, DEPS, LOGIN_COOKIE, PRINCIPAL, REQUEST_ID, TRANSLATOR, URLS
 from minihub.web.respond import error_response, hub_error_response
 
 log = logging.getLogger(__name__)
@@ -80,6 +80,8 @@ async def _resolve_login(request: web.Request) -> None:
     # `TurnedAway` finds out by itself who knocks at a server.
     if not request.path.startswith((f"{urls.hub}static/", f"{urls.base}user/")):
         await find_login(request)
+        if not request.path.startswith(f"{urls.api}/"):
+            await request.app[BOARD].refresh()
 
 
 async def find_login(request: web.Request) -> None:

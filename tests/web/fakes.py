@@ -282,7 +282,7 @@ class FakeTokens:
         return "mh_the-secret-itself", record
 
     async def list(self, user: str | None = None) -> list[FakeTokenRecord]:
-        return [r for r in self.records if r.user == user]
+        return [r for r in self.records if user in (None, r.user)]
 
     async def revoke(self, user: str, token_id: str) -> bool:
         keep = [r for r in self.records if not (r.user == user and r.id == token_id)]
@@ -311,6 +311,7 @@ class FakeUserRecord:
     name: str
     created_at: float = NOW - 1000
     last_seen: float | None = NOW - 10
+    admin: bool = False
 
 
 class FakeUsers:
