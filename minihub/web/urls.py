@@ -125,6 +125,7 @@ class Urls:
     def api_docs(self) -> str:
         """The REST API's description."""
         return f"{self.api}/docs"
+
     def api_history(self, **query: str) -> str:
         """Past servers, for programs; format=csv for spreadsheets."""
         return with_query(f"{self.api}/history", **query)
