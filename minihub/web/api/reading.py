@@ -9,7 +9,8 @@ from typing import Any, NoReturn, TypeVar
 from aiohttp import web
 from pydantic import BaseModel, ValidationError
 
-from minihub.errors import HubError, NotFound, OptionsError
+from minihub.errors import NotFound
+from minihub.web.api.problems import BadRequest, InvalidRequest, NotJson
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -32,25 +33,6 @@ _WORDS = {
     "model_type": "An object is needed.",
     "model_attributes_type": "An object is needed.",
 }
-
-
-class InvalidRequest(OptionsError):
-    """The request is wrong; one message per field or parameter."""
-
-    default_message = "The request is not valid; `fields` says what is wrong."
-
-
-class BadRequest(HubError):
-    """The request is wrong as a whole; says what."""
-
-    http_status = 400
-
-
-class NotJson(HubError):
-    """The body is declared as something else."""
-
-    http_status = 415
-    default_message = "Send the body as JSON in UTF-8, with the header Content-Type: application/json."
 
 
 def read_query(request: web.Request, model: type[M]) -> M:

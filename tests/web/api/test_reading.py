@@ -67,6 +67,14 @@ async def test_bodies_that_are_no_json_of_ours(api, body):
     assert api.world.deps.announcements.rows == []
 
 
+@pytest.mark.parametrize("number", ["NaN", "Infinity", "-Infinity"])
+async def test_numbers_that_json_does_not_know_are_no_json(api, number):
+    body = f'{{"older_than_s": {number}}}'.encode()
+    answer = await api.program("admin", user="root-of-all").ask("POST", "/servers/stop", body)
+
+    assert (answer.status, answer.body["message"]) == (400, "The body is not valid JSON.")
+
+
 @pytest.mark.parametrize(
     ("kind", "status"),
     [
