@@ -12,7 +12,7 @@ from tests.web.api.contract import ADMIN, NAMES, OTHER, exchanges, leaks, real_h
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(240)]
 
-EXAMPLES = {"admin": 2, "user": 2, "nobody": 1}
+EXAMPLES = {"admin": 4, "user": 3, "nobody": 1}
 
 
 @pytest.fixture(scope="module")
