@@ -52,11 +52,14 @@ async def read_body(request: web.Request, model: type[M]) -> M:
     """The body; none at all counts as an object without fields.
 
     Raises:
-        NotJson: It is declared as something else.
+        NotJson: It is declared as something else, or compressed.
         BadRequest: It is no JSON object.
         InvalidRequest: Unknown or wrong fields.
         web.HTTPRequestEntityTooLarge: It is too large.
     """
+    # Before the body is looked at: unpacking it could fail. Source: RFC 9110 section 15.5.16.
+    if request.headers.get("Content-Encoding", "identity").strip().lower() not in ("", "identity"):
+        raise NotJson("Send the body as it is, without a Content-Encoding.")
     raw = await request.read()
     if not raw.strip():
         return validate(model, {}, strict=True)

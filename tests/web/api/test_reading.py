@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 
 import pytest
@@ -95,6 +96,18 @@ async def test_bodies_must_be_declared_as_json(api, kind, status):
     answer = await program.ask("POST", "/announcements", {"text": "x"}, **{"Content-Type": kind})
 
     assert answer.status == status
+
+
+@pytest.mark.parametrize(
+    "packed", [b"{}", gzip.compress(b'{"text": "x"}'), gzip.compress(b" " * 10_000_000)], ids=len
+)
+@pytest.mark.parametrize("coding", ["gzip", "GZIP", "gzip, identity"])
+async def test_compressed_bodies_are_refused(api, coding, packed):
+    program = api.program("admin", user="root-of-all")
+    answer = await program.ask("POST", "/announcements", packed, **{"Content-Encoding": coding})
+
+    assert answer.status == 415
+    assert api.world.deps.announcements.rows == []
 
 
 async def test_an_empty_body_needs_no_declaration(api):
