@@ -99,7 +99,7 @@ def print_server(user: str, server: Model) -> None:
             ("user", user),
             ("state", server.get("state")),
             ("job", job.get("id")),
-            ("Slurm's state", job.get("state")),
+            ("job's state", job.get("state")),
             ("reason", job.get("reason")),
             ("node", job.get("node")),
             ("partition", job.get("partition")),
