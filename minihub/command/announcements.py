@@ -8,7 +8,7 @@ from typing import Any
 
 from minihub.command.failures import DONE, WrongUsage
 from minihub.command.link import Link
-from minihub.command.show import Column, print_json, print_table
+from minihub.command.show import Column, note, print_json, print_table
 from minihub.command.times import format_moment
 
 
@@ -26,8 +26,9 @@ async def announce(hub: Link, options: argparse.Namespace) -> int:
         print_json(made)
     else:
         until = format_moment(made.get("expires"))
-        ends = f"until {until} UTC" if until else f"until: minihub announce --delete {made['id']}"
-        print(f"announcement {made['id']} is on every page {ends}")
+        ends = f" until {until} UTC" if until else ""
+        print(f"announcement {made['id']} is on every page{ends}")
+        note(f"minihub announce --delete {made['id']} takes it down")
     return DONE
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import os
+import pwd
 import shutil
 from pathlib import Path
 
@@ -143,7 +144,7 @@ def _try(user: str, settings: Settings, state: Path, files: _Files) -> None:
     """
     if not uses_ssh(settings) or resolve_identity(settings) != "certificate":
         return
-    hub_user = find_hub_user(settings) if os.geteuid() == 0 else ""
+    hub_user = find_hub_user(settings) if os.geteuid() == 0 else pwd.getpwuid(os.geteuid()).pw_name
     service_user = settings.slurm.service_user or hub_user
     by_key = settings.ssh.service_key or (state / "service_key").exists()
     account = user or ("" if by_key else service_user)

@@ -8,10 +8,11 @@ import json
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import quote
 
 import aiohttp
 
-from minihub.command.failures import CommandFailed, NotPermitted, NotThere, Unreachable
+from minihub.command.failures import CommandFailed, NotPermitted, NotThere, Unreachable, WrongUsage
 from minihub.command.reach import TOKEN_VARIABLE, Way
 from minihub.command.show import clean
 
@@ -31,6 +32,18 @@ class Items:
     items: list[dict[str, Any]]
     total: int
     """How many there are in all."""
+
+
+def path_to(*parts: str) -> str:
+    """Path of an endpoint from its parts: a name that somebody typed stays one part.
+
+    Raises:
+        WrongUsage: One is no name.
+    """
+    for part in parts:
+        if part in ("", ".", ".."):
+            raise WrongUsage(f"{part!r} is no name")
+    return "".join(f"/{quote(part, safe='')}" for part in parts)
 
 
 class Link:

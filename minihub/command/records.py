@@ -17,6 +17,16 @@ USUAL_LIMIT = 100
 CSV_PAGE = 10_000
 """The most that the API gives at once."""
 
+ENDS = {
+    "user": "stopped by the user",
+    "logout": "log-out",
+    "admin": "stopped by an admin",
+    "api": "stopped by the user's script",
+    "idle": "idle for too long",
+    "age": "too old",
+}
+"""How a wanted end is told; other words are shown as they are."""
+
 
 async def history(hub: Link, options: argparse.Namespace) -> int:
     """`minihub history`."""
@@ -76,7 +86,8 @@ def _job(row: Model) -> Model:
 def _how(row: Model) -> object:
     failure = row.get("failure")
     message = failure.get("message") if isinstance(failure, dict) else None
-    return message or _job(row).get("outcome") or row.get("state")
+    outcome = str(_job(row).get("outcome") or "")
+    return message or ENDS.get(outcome, outcome) or row.get("state")
 
 
 def _ran(row: Model) -> str:

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import argparse
 from typing import Any
-from urllib.parse import quote
 
 from minihub.clock import SystemClock
 from minihub.command.failures import DONE, FAILED, NOT_FOUND, CommandFailed, NotThere, WrongUsage
-from minihub.command.link import Link
+from minihub.command.link import Link, path_to
 from minihub.command.show import Column, Model, confirm, note, print_facts, print_json, print_table
 from minihub.command.times import format_moment, format_span, moment_of, seconds_between
 
@@ -84,7 +83,7 @@ def resources_of(server: Model) -> str:
 
 async def show(hub: Link, options: argparse.Namespace) -> int:
     """`minihub servers show`."""
-    server = await hub.get(f"/users/{quote(options.user, safe='')}/server")
+    server = await hub.get(path_to("users", options.user, "server"))
     if options.json:
         print_json(server)
     else:
@@ -100,7 +99,7 @@ def print_server(user: str, server: Model) -> None:
             ("user", user),
             ("state", server.get("state")),
             ("job", job.get("id")),
-            ("Slurm's state", job.get("state")),
+            ("job's state", job.get("state")),
             ("reason", job.get("reason")),
             ("node", job.get("node")),
             ("partition", job.get("partition")),
@@ -193,7 +192,7 @@ class _ByName:
         found = []
         for name in self._names:
             try:
-                server = await self._hub.get(f"/users/{quote(name, safe='')}/server")
+                server = await self._hub.get(path_to("users", name, "server"))
             except NotThere:
                 continue
             if not server.get("stopped"):
@@ -211,7 +210,7 @@ class _ByName:
         done = 0
         for name in names:
             try:
-                await self._hub.delete(f"/users/{quote(name, safe='')}/server")
+                await self._hub.delete(path_to("users", name, "server"))
             except NotThere:
                 done += 1  # gone meanwhile
             except CommandFailed as error:

@@ -7,11 +7,10 @@ import asyncio
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 from minihub.auth.tokens import ApiTokens
 from minihub.command.failures import DONE, CommandFailed, NotPermitted, NotThere, WrongUsage
-from minihub.command.link import Link
+from minihub.command.link import Link, path_to
 from minihub.command.show import Column, note, print_json, print_table
 from minihub.command.times import format_moment, moment_of
 from minihub.config import Settings
@@ -35,7 +34,7 @@ async def create(hub: Link, options: argparse.Namespace) -> int:
         if not hub.is_local:
             raise
         # Nobody of this name has logged in yet, and as an admin of this machine one may prepare for him.
-        await hub.post(f"/users/{quote(user, safe='')}")
+        await hub.post(path_to("users", user))
         made = await hub.post(_path(user), body)
     _show_new(made, options)
     return DONE
@@ -56,8 +55,8 @@ def _lifetime(options: argparse.Namespace) -> int | None:
     return round(days * DAY_S)
 
 
-def _path(user: str, token_id: str = "") -> str:
-    return f"/users/{quote(user, safe='')}/tokens" + (f"/{quote(token_id, safe='')}" if token_id else "")
+def _path(user: str, *token_id: str) -> str:
+    return path_to("users", user, "tokens", *token_id)
 
 
 def _show_new(token: dict[str, Any], options: argparse.Namespace) -> None:
@@ -71,7 +70,7 @@ def _show_new(token: dict[str, Any], options: argparse.Namespace) -> None:
 
 async def listing(hub: Link, options: argparse.Namespace) -> int:
     """`minihub tokens list`."""
-    if options.user:
+    if options.user is not None:
         names = [options.user]
     elif hub.is_local:
         names = [user["name"] for user in (await hub.listed("/users")).items]

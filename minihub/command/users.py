@@ -5,10 +5,9 @@ from __future__ import annotations
 import argparse
 from collections.abc import Awaitable, Callable
 from typing import Any
-from urllib.parse import quote
 
 from minihub.command.failures import DONE, FAILED, CommandFailed, NotThere
-from minihub.command.link import Link
+from minihub.command.link import Link, path_to
 from minihub.command.servers import print_server
 from minihub.command.show import Column, Model, confirm, note, print_facts, print_json, print_table
 from minihub.command.times import format_moment
@@ -63,8 +62,8 @@ async def show(hub: Link, options: argparse.Namespace) -> int:
     return DONE
 
 
-def _path(user: str, rest: str = "") -> str:
-    return f"/users/{quote(user, safe='')}{rest}"
+def _path(user: str, *rest: str) -> str:
+    return path_to("users", user, *rest)
 
 
 async def revoke(hub: Link, options: argparse.Namespace) -> int:
@@ -76,7 +75,7 @@ async def revoke(hub: Link, options: argparse.Namespace) -> int:
         return FAILED
 
     async def one(user: str) -> Any:
-        return await hub.delete(_path(user, "/logins"))
+        return await hub.delete(_path(user, "logins"))
 
     def tell(user: str, answer: Any) -> str:
         return f"{user}: ended {answer['logins']} logins and {answer['tokens']} tokens"

@@ -54,6 +54,8 @@ class _Group:
             description=f"{_sentence(help_text)}.",
             epilog=f"example:\n  {line}",
             formatter_class=argparse.RawDescriptionHelpFormatter,
+            # `--token SECRET` is not to be taken for --token-file.
+            allow_abbrev=False,
         )
         parser.set_defaults(run=self._run, command=command)
         _add_hub_options(parser)

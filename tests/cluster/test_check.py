@@ -5,6 +5,7 @@ Runs inside the test cluster's mount namespace: scripts/dev-cluster exec hub -- 
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 import shutil
@@ -18,6 +19,7 @@ import asyncssh
 import pytest
 from cryptography.fernet import Fernet
 
+from tests.checks.nginx import nginx
 from tests.e2e.kit import ROOT, cluster_settings, local_settings, new_hub
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(240)]
@@ -200,6 +202,26 @@ def test_as_json(make):
     assert hops["websocket"]["ok"] is None
     assert (hops["test user"]["ok"], "getent passwd" in hops["test user"]["cure"]) == (False, True)
     assert set(hops["store"]) == {"ok", "detail", "cure"}
+
+
+async def test_through_a_front_proxy(make):
+    """A real hub behind a real nginx; tests/checks/test_public.py has all mistakes."""
+    hub = make(base=local_settings(), hub={"run_as": "minihub", "trusted_proxies": ["127.0.0.1"]})
+    hub.start()
+    port = int(hub.url.rpartition(":")[2])
+    async with nginx(hub.directory, port) as fronts:
+        told = await asyncio.to_thread(check, hub, "--no-job", "--idle", "0.5", "--url", fronts["good"])
+        assert {told.hops[hop][0] for hop in FROM_BROWSERS} == {"ok"}, told.text
+        assert "leads to this hub" in told.hops["public URL"][1]
+        told = await asyncio.to_thread(check, hub, "--no-job", "--idle", "0.5", "--url", fronts["no_upgrade"])
+    only_failure(
+        told,
+        "websocket",
+        "does not pass Upgrade on",
+        "proxy_set_header Upgrade",
+        "upgrade=websocket",
+        "traefik",
+    )
 
 
 def test_wrong_password(make):

@@ -59,6 +59,8 @@ class StandIn:
     def __init__(self):
         self.answers = {}
         self.asked = []
+        self.paths = []
+        """As sent."""
         self.token = ""
         """If set, what has to be sent."""
 
@@ -76,6 +78,7 @@ class StandIn:
         if request.body_exists:
             given = await request.json()
         self.asked.append((key, given))
+        self.paths.append(request.raw_path)
         self.headers = dict(request.headers)
         if self.token and request.headers.get("Authorization") != f"token {self.token}":
             message = "This token is unknown, expired or revoked."
