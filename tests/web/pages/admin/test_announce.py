@@ -58,7 +58,7 @@ async def test_it_is_written_down_and_shown_at_once(admin):
         NOW,
         NOW + 3600,
     )
-    assert admin.world.audit_lines == [("announce", ADMIN, "ok", "announcement 1")]
+    assert admin.world.audit_lines == [("announce", ADMIN, "ok", "1")]
     text = await (await admin.get(PATH)).text()
     assert text.count(">One.\nTwo.<") == 2
 
@@ -90,7 +90,7 @@ async def test_one_without_an_end_stays_until_it_is_removed(admin):
         answer = await admin.send(f"{PATH}/remove", ADMIN, id="1")
         assert (answer.status, answer.headers["Location"]) == (303, PATH)
     assert "Maintenance" not in await (await admin.get("/hub/home")).text()
-    assert admin.world.audit_lines[1:] == [("announce-remove", ADMIN, "ok", "announcement 1")]
+    assert admin.world.audit_lines[1:] == [("announce-end", ADMIN, "ok", "1")]
 
 
 @pytest.mark.parametrize("number", ["", "x", "-1", "1.0", "9" * 40, "٣"])
