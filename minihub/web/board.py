@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Sequence
 
@@ -12,6 +13,8 @@ from minihub.web.deps import Announcements
 
 log = logging.getLogger(__name__)
 
+PATIENCE_S = 1.0
+"""A disk that hangs holds up one page in FRESH_S for so long."""
 FRESH_S = 5.0
 """How long what was read is shown without looking again: the REST API and the command line write announcements too."""
 
@@ -41,6 +44,7 @@ class Board:
             return
         self._read_at = now
         try:
-            self._rows = await self._announcements.list(self._clock.wall())
-        except StoreError as error:
-            log.warning("announcements cannot be read: %s", error)
+            async with asyncio.timeout(PATIENCE_S):
+                self._rows = await self._announcements.list(self._clock.wall())
+        except (StoreError, TimeoutError, RuntimeError) as error:  # RuntimeError: no thread is to be had
+            log.warning("announcements cannot be read: %r", error)

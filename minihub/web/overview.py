@@ -255,7 +255,9 @@ def _reason(attempt: Attempt, tr: Translator) -> str:
         return f"{again} {tr.message(attempt.job_reason_words)}".strip()
     if attempt.state is State.STOPPING:
         return words.end_words(attempt, tr)
-    return tr.message(explain.hindrance(attempt))
+    return tr.message(
+        explain.hindrance(attempt) or (attempt.unreached if attempt.state is State.STARTING else "")
+    )
 
 
 def _started(attempt: Attempt) -> float | None:

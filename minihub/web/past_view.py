@@ -15,17 +15,30 @@ from minihub.web.i18n import Translator
 from minihub.web.words import N_
 
 ACTIONS = {
-    "login": N_("logged in"),
-    "logout": N_("logged out"),
-    "start": N_("started a server"),
-    "stop": N_("stopped a server"),
-    "token-create": N_("made a token"),
-    "token-revoke": N_("revoked a token"),
-    "revoke-all": N_("revoked all logins and tokens"),
-    "announce": N_("wrote an announcement"),
-    "announce-remove": N_("removed an announcement"),
+    "login": N_("Login"),
+    "logout": N_("Logout"),
+    "start": N_("Start of a server"),
+    "stop": N_("Stop of a server"),
+    "postpone": N_("Idle stop put off"),
+    "token-create": N_("New token"),
+    "token-revoke": N_("End of a token"),
+    "user-create": N_("User admitted"),
+    "user-delete": N_("User forgotten"),
+    "user-revoke": N_("End of all logins and tokens"),
+    "announce": N_("Announcement"),
+    "announce-end": N_("End of an announcement"),
+    "shutdown": N_("Shutdown of the hub"),
 }
 """What audit lines are called that these pages know of; others are shown by their own name."""
+
+OUTCOMES = {
+    "ok": "",
+    "failed": N_("failed"),
+    "BadCredentials": N_("wrong name or password"),
+    "NotAllowed": N_("not admitted"),
+    "TooManyAttempts": N_("too many attempts"),
+}
+"""What came of it; refused logins bear the name of their error."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +113,7 @@ def audit_line(row: AuditRow, tr: Translator) -> AuditLine:
         what=action_name(row.action, tr),
         target="" if row.target == row.actor else row.target,
         address=row.address,
-        outcome="" if row.outcome == "ok" else row.outcome,
+        outcome=_outcome_words(row.outcome, tr),
         detail=_detail_words(row.detail),
     )
 
@@ -108,6 +121,12 @@ def audit_line(row: AuditRow, tr: Translator) -> AuditLine:
 def action_name(action: str, tr: Translator) -> str:
     """What people call it."""
     return tr(ACTIONS[action]) if action in ACTIONS else action
+
+
+def _outcome_words(outcome: str, tr: Translator) -> str:
+    """What came of it, "" if it was done."""
+    words_for = OUTCOMES.get(outcome, outcome)
+    return tr(words_for) if words_for else ""
 
 
 def _detail_words(text: str) -> str:

@@ -51,12 +51,11 @@ STOP_CAUSES = {
 }
 
 STOP_CAUSES_TO_OTHERS = {
-    **STOP_CAUSES,
     StopCause.USER: N_("Stopped by its user."),
     StopCause.LOGOUT: N_("Stopped because its user logged out."),
     StopCause.API: N_("Stopped by a program with its user's token."),
 }
-"""As said to an admin."""
+"""As said to an admin, where that differs."""
 
 FAILURES = {
     FailureKind.REJECTED: N_("Refused by the scheduler"),
@@ -148,5 +147,5 @@ def end_words(attempt: Attempt, tr: Translator) -> str:
     if attempt.failure:
         return tr.message(attempt.failure.message)
     if attempt.stop_cause:
-        return tr(STOP_CAUSES_TO_OTHERS[attempt.stop_cause])
+        return tr(STOP_CAUSES_TO_OTHERS.get(attempt.stop_cause) or STOP_CAUSES[attempt.stop_cause])
     return "" if attempt.is_live else tr("Ended by itself.")

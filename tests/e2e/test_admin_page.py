@@ -49,7 +49,7 @@ async def test_an_admin_sees_all_and_stops_two(hub, page, passwords):
         await page.goto(f"{hub.url}/hub/admin/users/alice")
         await expect(page.locator("table.past")).to_contain_text("Stopped by an administrator.")
         await expect(page.locator("table.audit tbody tr").first).to_contain_text(
-            re.compile("carol.*stopped a server.*alice", re.DOTALL)
+            re.compile("carol.*Stop of a server.*alice", re.DOTALL)
         )
         await page.goto(f"{hub.url}/hub/admin/trends")
         await expect(page.locator("svg.plot title").first).to_have_text("Servers")

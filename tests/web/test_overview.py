@@ -179,6 +179,15 @@ def test_a_row_says_who_stops_it_in_an_admins_words():
     assert row.reason == "Stopped by its user."
 
 
+def test_a_row_says_what_is_in_a_servers_way():
+    suspended = row_of(entry("ada", job_state="SUSPENDED"), ENGLISH)
+    unreached = row_of(entry("ada", State.STARTING, unreached="No route to node7."), ENGLISH)
+
+    assert suspended.reason.startswith("The scheduler has suspended the job")
+    assert unreached.reason == "No route to node7."
+    assert row_of(entry("ada", unreached="long past"), ENGLISH).reason == ""
+
+
 def test_a_job_that_was_put_back_into_the_queue_waits():
     row = row_of(entry("ada", State.QUEUED, started_at=NOW - 90), ENGLISH)
 

@@ -52,7 +52,7 @@ async def add(request: web.Request) -> web.Response:
     )
     request.app[BOARD].outdate()
     address = client_address(request, deps.settings.hub)
-    await deps.audit("announce", user=admin, address=address, detail=f"announcement {row.id}")
+    await deps.audit("announce", user=admin, address=address, detail=str(row.id))
     return redirect(request.app[URLS].admin_announce)
 
 
@@ -64,7 +64,7 @@ async def remove(request: web.Request) -> web.Response:
     known = text.isascii() and text.isdecimal() and len(text) <= MAX_ID_LENGTH
     if known and await deps.announcements.delete(int(text)):
         address = client_address(request, deps.settings.hub)
-        await deps.audit("announce-remove", user=admin, address=address, detail=f"announcement {text}")
+        await deps.audit("announce-end", user=admin, address=address, detail=text)
     request.app[BOARD].outdate()
     return redirect(request.app[URLS].admin_announce)
 

@@ -110,7 +110,7 @@ async def revoke(request: web.Request) -> web.Response:
 
 async def _revoke_all(deps: Deps, name: str, admin: str, address: str) -> None:
     await deps.revoke_user(name)
-    await deps.audit("revoke-all", user=admin, address=address, detail=name)
+    await deps.audit("user-revoke", user=admin, address=address, detail=name)
 
 
 async def _known(deps: Deps, name: str) -> UserRecord | None:

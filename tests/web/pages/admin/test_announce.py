@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 
 from minihub.errors import StoreError
 from minihub.servers.model import State
+from minihub.web import board
 from tests.web.fakes import NOW, make_attempt
 from tests.web.pages.admin.conftest import ADMIN
 
@@ -34,8 +37,6 @@ async def test_everybody_reads_it_on_top_of_every_page(browser, path):
     await browser.world.deps.announcements.add("Maintenance <today>", level="warning", by=ADMIN, at=NOW)
     if path != "/hub/login":
         browser.log_in()
-    # The front door's own pages show what is known; every other page looks.
-    await browser.get("/hub/login")
     if path == "/hub/spawn-pending/ada":
         browser.world.servers.attempts["ada"] = make_attempt(State.QUEUED)
     text = await (await browser.get(path)).text()
@@ -57,7 +58,7 @@ async def test_it_is_written_down_and_shown_at_once(admin):
         NOW,
         NOW + 3600,
     )
-    assert admin.world.audit_lines == [("announce", ADMIN, "ok", "announcement 1")]
+    assert admin.world.audit_lines == [("announce", ADMIN, "ok", "1")]
     text = await (await admin.get(PATH)).text()
     assert text.count(">One.\nTwo.<") == 2
 
@@ -89,7 +90,7 @@ async def test_one_without_an_end_stays_until_it_is_removed(admin):
         answer = await admin.send(f"{PATH}/remove", ADMIN, id="1")
         assert (answer.status, answer.headers["Location"]) == (303, PATH)
     assert "Maintenance" not in await (await admin.get("/hub/home")).text()
-    assert admin.world.audit_lines[1:] == [("announce-remove", ADMIN, "ok", "announcement 1")]
+    assert admin.world.audit_lines[1:] == [("announce-end", ADMIN, "ok", "1")]
 
 
 @pytest.mark.parametrize("number", ["", "x", "-1", "1.0", "9" * 40, "٣"])
@@ -114,14 +115,20 @@ async def test_what_is_wrong_is_said_and_nothing_is_lost(admin, wrong):
         assert "Keep &lt;this&gt;</textarea>" in text
 
 
-async def test_a_store_that_cannot_be_read_takes_no_page_down(browser):
+async def no_answer(_):
+    await asyncio.Event().wait()
+
+
+async def failure(_):
+    raise StoreError
+
+
+@pytest.mark.parametrize("look", [failure, no_answer])
+async def test_a_store_that_cannot_be_read_takes_no_page_down(browser, look, monkeypatch):
+    monkeypatch.setattr(board, "PATIENCE_S", 0.05)
     await browser.world.deps.announcements.add("Still known.", level="info", by=ADMIN, at=NOW)
     assert "Still known." in await (await browser.get("/hub/login")).text()
-
-    async def fail(_):
-        raise StoreError
-
-    browser.world.deps.announcements.list = fail
+    browser.world.deps.announcements.list = look
     browser.world.clock.advance(60)
     answer = await browser.get("/hub/login")
 

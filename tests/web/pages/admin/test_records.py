@@ -73,8 +73,16 @@ async def test_the_audit_log_is_filtered(admin):
     rows.append(AuditRow(1, NOW - 5 * DAY, "ada", "login", "ada", "192.0.2.1", "ok", "{}"))
     rows.append(AuditRow(2, NOW, ADMIN, "stop", "ada", "192.0.2.2", "ok", "{}"))
     rows.append(AuditRow(3, NOW, "bob", "new-thing", "bob", "192.0.2.3", "denied", "not JSON <b>"))
+    rows.append(AuditRow(4, NOW, "", "login", "", "192.0.2.4", "BadCredentials", "{}"))
     everything = await get(admin, "audit")
-    for words in ("logged in", "stopped a server", "new-thing", "denied", "not JSON &lt;b&gt;"):
+    for words in (
+        "Login",
+        "Stop of a server",
+        "new-thing",
+        "denied",
+        "wrong name or password",
+        "not JSON &lt;b&gt;",
+    ):
         assert words in everything
 
     async def addresses(query):

@@ -76,7 +76,7 @@ async def test_one_user_with_all_that_is_his(admin):
     text = await get(admin, "/ada")
 
     for words in ("4242", "node7", "2 cores · 4 GB · 3 h", "def-ada", "Stopped by its user.", "1 min", "1 h",
-                  "Spawn failed: Timeout", "Other jobs with a higher priority", "logged in", "stopped a server", "192.0.2.8",
+                  "Spawn failed: Timeout", "Other jobs with a higher priority", "Login", "Stop of a server", "192.0.2.8",
                   "failed", "why: &lt;x&gt;", "my &lt;laptop&gt;", "token=t1"):  # fmt: skip
         assert words in text, words
     for words in ("bobs-job", "bobs-act", "secret", 'href="/user/', "<x>"):
@@ -157,7 +157,7 @@ async def test_all_logins_and_tokens_end_after_a_question(admin):
     assert cookie not in world.identity.logins
     assert token not in world.identity.tokens
     assert other in world.identity.logins
-    assert world.audit_lines == [("revoke-all", ADMIN, "ok", "ada")]
+    assert world.audit_lines == [("user-revoke", ADMIN, "ok", "ada")]
 
 
 async def test_an_admin_who_revokes_his_own_logs_in_again(admin):
