@@ -11,21 +11,37 @@ import termios
 
 # struct tcp_info of <linux/tcp.h>: milliseconds since data was last sent (offset 44) and received (52).
 _TCP_INFO = struct.Struct("44xI4xI")
+# The same: bytes acknowledged by the other end (offset 120) and received (128); since Linux 4.2.
+_TCP_BYTES = struct.Struct("120xQQ")
 _INT = struct.Struct("i")
 _LINGER_NOT = struct.pack("ii", 1, 0)
 
 
 def was_used_within(transport: asyncio.BaseTransport | None, seconds: float) -> bool:
     """Whether data passed on a TCP connection in the last `seconds`, in either direction; False if nobody can say."""
+    info = _tcp_info(transport, _TCP_INFO)
+    if info is None:
+        return False
+    sent_ms, received_ms = info
+    return bool(min(sent_ms, received_ms) <= seconds * 1000)
+
+
+def count_moved(transport: asyncio.BaseTransport | None) -> int | None:
+    """How many bytes have passed on a TCP connection so far, both ways together; None if nobody can say."""
+    info = _tcp_info(transport, _TCP_BYTES)
+    return None if info is None else info[0] + info[1]
+
+
+def _tcp_info(transport: asyncio.BaseTransport | None, layout: struct.Struct) -> tuple[int, int] | None:
     connected = transport.get_extra_info("socket") if transport is not None else None
     if connected is None:
-        return False
+        return None
     try:
-        info = connected.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _TCP_INFO.size)
-    except OSError:
-        return False
-    sent_ms, received_ms = _TCP_INFO.unpack(info)
-    return bool(min(sent_ms, received_ms) <= seconds * 1000)
+        info = connected.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, layout.size)
+        first, second = layout.unpack(info)
+    except (OSError, struct.error):  # gone; or an older kernel tells less
+        return None
+    return first, second
 
 
 def count_unread(transport: asyncio.Transport) -> int:

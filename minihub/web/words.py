@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from minihub.servers.model import ServerOptions, State, StopCause
+from minihub.servers.model import Attempt, ServerOptions, State, StopCause
 from minihub.web.i18n import Translator
 
 
@@ -48,6 +48,11 @@ STOP_CAUSES = {
     StopCause.NEVER_STARTS: N_("Cancelled because the job could never have started."),
     StopCause.UNSAFE: N_("Stopped because it was not protected."),
     StopCause.SUPERSEDED: N_("Replaced by a newer one."),
+}
+
+STOP_CAUSES_WITH_LIMIT = {
+    StopCause.IDLE: N_("Stopped because nothing was done in it for %(limit)s."),
+    StopCause.AGE: N_("Stopped because it reached the greatest age that this hub allows, %(limit)s."),
 }
 
 INTERFACES = {
@@ -98,6 +103,16 @@ def duration(seconds: float, tr: Translator) -> str:
     if minute >= 10 or (minute and not second):
         return f"{minute} min"
     return f"{minute} min {second:02d} s" if minute else f"{second} s"
+
+
+def stop_cause(attempt: Attempt, tr: Translator) -> str:
+    """Why the end was wanted, in a sentence; "" if nobody wanted it."""
+    if attempt.stop_cause is None:
+        return ""
+    words = STOP_CAUSES_WITH_LIMIT.get(attempt.stop_cause)
+    if words is not None and attempt.stop_limit_s is not None:
+        return tr(words, limit=duration(attempt.stop_limit_s, tr))
+    return tr(STOP_CAUSES[attempt.stop_cause])
 
 
 def resources(options: ServerOptions, tr: Translator) -> str:

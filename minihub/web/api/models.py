@@ -52,6 +52,23 @@ def job_model(attempt: Attempt) -> dict[str, Any]:
     }
 
 
+def idle_model(attempt: Attempt) -> dict[str, Any] | None:
+    """When and why a running server will be stopped; None where nothing but its time limit ends it."""
+    clock = attempt.clock
+    if clock is None:
+        return None
+    return {
+        "idle_since": timestamp(clock.idle_since),
+        "stops_at": timestamp(clock.stops_at),
+        "why": clock.cause.value,
+        "limit_s": clock.limit_s,
+        "warning": clock.is_warning,
+        "postponed": attempt.postpones,
+        "postponed_until": timestamp(attempt.postponed_until),
+        "postpones_left": clock.postpones_left,
+    }
+
+
 def server_model(
     attempt: Attempt, urls: Urls, *, now: float, last_activity: float | None = None
 ) -> dict[str, Any]:
@@ -83,6 +100,8 @@ def server_model(
             "advice": failure.advice,
         },
         "ended": timestamp(attempt.ended_at),
+        "stop_cause": attempt.stop_cause.value if attempt.stop_cause is not None else None,
+        "idle": idle_model(attempt),
     }
 
 
@@ -107,7 +126,7 @@ def user_model(
         "server": urls.server(name) if live is not None and live.state is State.READY else None,
         "pending": pending_of(live),
         "created": timestamp(created),
-        "last_activity": timestamp(seen),
+        "last_activity": timestamp(max(seen or 0.0, (live and live.last_activity) or 0.0) or None),
         "servers": {"": server_model(live, urls, now=now)} if live is not None else {},
     }
 
