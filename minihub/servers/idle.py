@@ -140,9 +140,8 @@ def _judge_idle(seen: Seen, limits: IdleSettings, outages: Outages, now: float) 
     def clock(stops_at: float, *, warning: bool) -> StopClock:
         return StopClock(StopCause.IDLE, limits.after_s, stops_at, since, warning, left, limits.postpone_s)
 
-    if now < ask_from or outages.since is not None:
-        held = seen.idle_warned_at if outages.since is not None and now >= due - limits.warn_s else None
-        return Verdict(clock=clock(due, warning=held is not None), idle_warned_at=held, look_at=ask_from)
+    if now < ask_from:
+        return Verdict(clock=clock(due, warning=False), look_at=ask_from)
     asked_at = seen.asked_at if seen.asked_at is not None else -math.inf
     if asked_at < ask_from:
         # What was said before says nothing of this time.
@@ -151,12 +150,12 @@ def _judge_idle(seen: Seen, limits: IdleSettings, outages: Outages, now: float) 
     stops_at = max(due, warned_at + limits.warn_s)
     if now < stops_at:
         return Verdict(clock=clock(stops_at, warning=True), idle_warned_at=warned_at, look_at=stops_at)
-    act = Act.STOP if asked_at >= stops_at else Act.ASK
+    act = Act.ASK if asked_at < stops_at else Act.STOP if outages.since is None else Act.NOTHING
     return Verdict(act, clock(stops_at, warning=True), idle_warned_at=warned_at)
 
 
 def _judge_age(seen: Seen, limits: IdleSettings, outages: Outages, now: float) -> Verdict:
-    due = seen.started_at + limits.max_age_s
+    due = seen.started_at + limits.max_age_s + outages.within(seen.started_at, now)
     left = 0
     if limits.postpone_max_age:
         due = max(due, seen.postponed_until or 0.0)

@@ -65,8 +65,4 @@ def _time(model: dict[str, Any]) -> float:
     except (KeyError, TypeError, ValueError) as error:
         msg = "no last_activity"
         raise NoUsage(msg) from error
-    try:
-        return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
-    except (OverflowError, ValueError) as error:
-        msg = "an impossible last_activity"
-        raise NoUsage(msg) from error
+    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()

@@ -829,13 +829,12 @@ async def test_what_jupyters_own_websockets_carry_is_asked_of_the_server(backend
 
 
 async def test_a_long_answer_is_use_while_it_flows(backend, browser):
-    async with guarded(backend) as (hub, _):
-        async with browser.get(hub.url("slow"), headers=hub.login) as answer:
-            await answer.content.readany()
-            hub.servers.touched.clear()
-            hub.proxy.note_use(30)
-            assert hub.servers.touched == ["alice"]
-            hub.servers.touched.clear()
-            await asyncio.sleep(0.05)
-            hub.proxy.note_use(0.01)
-            assert hub.servers.touched == []
+    async with guarded(backend) as (hub, _), browser.get(hub.url("slow"), headers=hub.login) as answer:
+        await answer.content.readany()
+        hub.servers.touched.clear()
+        hub.proxy.note_use(30)
+        assert hub.servers.touched == ["alice"]
+        hub.servers.touched.clear()
+        await asyncio.sleep(0.05)
+        hub.proxy.note_use(0.01)
+        assert hub.servers.touched == []

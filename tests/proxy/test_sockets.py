@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 import pytest
 
 from minihub.proxy.memory import connect
-from minihub.proxy.sockets import break_off, was_used_within
+from minihub.proxy.sockets import break_off, count_moved, was_used_within
 from tests.proxy.kit import until
 
 
@@ -160,7 +160,7 @@ async def test_a_memory_pair_is_aborted():
 
 
 async def test_bytes_are_counted_both_ways():
-    async with pair() as (transport, peer, _):
+    async with pair() as (transport, _, peer):
         before = count_moved(transport)
         transport.write(b"x" * 100)
         peer.send(b"y" * 1000)
