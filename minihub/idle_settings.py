@@ -88,8 +88,9 @@ class IdleSettings(Section):
 
     @property
     def shortest_s(self) -> float | None:
-        """The shortest time that anything here depends on; None where no server is ever stopped."""
+        """The shortest time that anything here depends on; None where there is none."""
         all_limits = [self._with(rule) for rule in (None, *self.rules.values())]
         times = [t for one in all_limits for t in (one.after_s, one.max_age_s) if t]
+        times += [self.ask_every_s] if self.ask_every_s else []
         times += [one.warn_s for one in all_limits if one.after_s or one.max_age_s]
         return min(times, default=None)

@@ -13,6 +13,8 @@ from __future__ import annotations
 
 from minihub.auth.origin import SAFE_METHODS
 
+_OWN_SOCKETS = ("api/", "terminals/websocket/")
+_NEVER_USE = ("lab/api/", "terminals/websocket/")
 PINGS_PER_S = 40.0
 """Bytes a second, both ways: what only keeps a websocket open is less. Jupyter's own ping and pong are 52 bytes with TLS every 30 s."""
 
@@ -29,9 +31,9 @@ def is_use(method: str, target: str, start: int) -> bool:
     begin = target.find("/", start) + 1
     if target.startswith("api/", begin):
         return method not in SAFE_METHODS
-    return not target.startswith("lab/api/", begin)
+    return not target.startswith(_NEVER_USE, begin)
 
 
 def is_counted_socket(target: str, start: int) -> bool:
     """Whether the traffic of a websocket is looked at: an application's, not Jupyter's own."""
-    return not target.startswith("api/", target.find("/", start) + 1)
+    return not target.startswith(_OWN_SOCKETS, target.find("/", start) + 1)

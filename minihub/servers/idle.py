@@ -138,7 +138,9 @@ def _judge_idle(seen: Seen, limits: IdleSettings, outages: Outages, now: float) 
     left = max(0, limits.max_postpones - seen.postpones)
 
     def clock(stops_at: float, *, warning: bool) -> StopClock:
-        return StopClock(StopCause.IDLE, limits.after_s, stops_at, since, warning, left, limits.postpone_s)
+        return StopClock(
+            StopCause.IDLE, limits.after_s, ask_from, stops_at, since, warning, left, limits.postpone_s
+        )
 
     if now < ask_from:
         return Verdict(clock=clock(due, warning=False), look_at=ask_from)
@@ -163,11 +165,12 @@ def _judge_age(seen: Seen, limits: IdleSettings, outages: Outages, now: float) -
     warned_at = seen.age_warned_at if seen.age_warned_at is not None else now
     warning = now >= due - limits.warn_s
     stops_at = max(due, warned_at + limits.warn_s) if warning else due
+    warns_at = due - limits.warn_s
     clock = StopClock(
-        StopCause.AGE, limits.max_age_s, stops_at, seen.idle_since, warning, left, limits.postpone_s
+        StopCause.AGE, limits.max_age_s, warns_at, stops_at, seen.idle_since, warning, left, limits.postpone_s
     )
     if not warning:
-        return Verdict(clock=clock, look_at=due - limits.warn_s)
+        return Verdict(clock=clock, look_at=warns_at)
     # While the scheduler is silent nothing could be stopped, and no user could act on the warning.
     may_stop = now >= stops_at and outages.since is None
     return Verdict(Act.STOP if may_stop else Act.NOTHING, clock, age_warned_at=warned_at, look_at=stops_at)

@@ -332,6 +332,7 @@ def _postponed(attempt: Attempt, until: float) -> Attempt:
     if clock is not None:
         clock = replace(
             clock,
+            warns_at=clock.warns_at + max(0.0, until - clock.stops_at),
             stops_at=max(until, clock.stops_at),
             is_warning=False,
             postpones_left=max(0, clock.postpones_left - 1),

@@ -133,6 +133,8 @@ class StopClock:
     """IDLE or AGE: what comes first."""
     limit_s: float
     """The setting that it goes by."""
+    warns_at: float
+    """When the user will be, or was, warned."""
     stops_at: float
     idle_since: float
     """From when its idle time counts: the last use, or when the hub began to look."""

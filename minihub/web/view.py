@@ -34,6 +34,8 @@ class StopView:
     cause: str
     """"idle" or "age"."""
     warning: bool
+    changes_at: float
+    """When the page has to say something else: wall seconds."""
     stops_at: float
     idle_since: float
     limit: str
@@ -200,6 +202,7 @@ def _stop(attempt: Attempt, tr: Translator) -> StopView | None:
     return StopView(
         cause=clock.cause.value,
         warning=clock.is_warning,
+        changes_at=clock.stops_at if clock.is_warning else clock.warns_at,
         stops_at=clock.stops_at,
         idle_since=clock.idle_since,
         limit=words.duration(clock.limit_s, tr),

@@ -26,7 +26,7 @@ def target(path, user="ada"):
         "api/kernelspecs",
         "api/metrics/v1",
         "api/kernels/0-1/channels?session_id=1",
-        "api/terminals/websocket/1",
+        "terminals/websocket/1",
         "api/events/subscribe",
         "lab/api/settings/x",
         "lab/api/workspaces/default",
@@ -50,6 +50,7 @@ def test_what_a_tab_asks_again_and_again_is_no_use(path, method):
         ("GET", "files/big.csv"),
         ("GET", "static/lab/main.js"),
         ("GET", "proxy/8080/api/kernels"),
+        ("GET", "terminals/1"),
         ("GET", "rstudio/"),
         ("POST", "rstudio/rpc/get_events"),
         ("GET", "api"),
@@ -75,7 +76,7 @@ def test_websockets_of_applications_are_looked_at(path):
 
 
 @pytest.mark.parametrize(
-    "path", ["api/kernels/0-1/channels?session_id=1", "api/terminals/websocket/1", "api/events/subscribe"]
+    "path", ["api/kernels/0-1/channels?session_id=1", "terminals/websocket/1", "api/events/subscribe"]
 )
 def test_jupyters_own_are_not(path):
     assert not is_counted_socket(target(path), START)
