@@ -13,12 +13,13 @@ from pathlib import Path
 from aiohttp import web
 
 from minihub import __version__
+from minihub.auditing import AuditLog
 from minihub.auth.entrance import Entrance
 from minihub.auth.pam import PamAuthenticator
 from minihub.building import Ground, build_scheduler, build_transport
 from minihub.clock import Clock, SystemClock
 from minihub.config import Settings
-from minihub.errors import ConfigError, SchedulerError, StoreError
+from minihub.errors import ConfigError, SchedulerError
 from minihub.helper.client import HelperClient
 from minihub.launching import Preparer, build_report_url
 from minihub.memory import end_start, tidy_now_and_then
@@ -186,8 +187,8 @@ class _Hub:
         entrance.on_revoked(lambda _user, key: self._close_login(key))
         self._stalls = StallWatch()
         self._store = store
-        deps = _build_deps(ground, clock, store, self._manager, entrance, self._figures)
-        self._audit = deps.audit
+        self._audit = AuditLog(store.audit, clock, _audit_file(ground))
+        deps = _build_deps(ground, clock, store, self._manager, entrance, self._audit, self._figures)
         self._app = build_app(deps)
 
     def _figures(self) -> Figures:
@@ -203,6 +204,11 @@ class _Hub:
             store_commits=self._store.commits,
             store_failures=self._store.failures,
             unsaved=self._manager.unsaved,
+            audited=self._audit.counts,
+            servers=self._supervisor.measures,
+            commands=self._scheduler.measures,
+            proxy=self._door.tally,
+            websockets=self._door.websockets,
         )
 
     async def _record_stop(self, attempt: Attempt, cause: StopCause) -> None:
@@ -263,6 +269,7 @@ class _Hub:
         await self._pools.close()
         if self._access is not None:
             self._access.close()
+        self._audit.close()
 
 
 def _build_deps(
@@ -271,19 +278,11 @@ def _build_deps(
     store: Store,
     manager: Manager,
     entrance: Entrance,
+    audit: AuditLog,
     figures: Callable[[], Figures],
 ) -> Deps:
     settings = ground.settings
     urls = Urls(settings.hub.base_path)
-
-    async def audit(action: str, *, user: str, address: str, outcome: str = "ok", detail: str = "") -> None:
-        log.info("audit: %s user=%s address=%s outcome=%s %s", action, user, address, outcome, detail)
-        try:
-            await store.audit.append(
-                clock.wall(), user, action, target=detail or user, address=address, outcome=outcome
-            )
-        except StoreError as error:
-            log.error("the audit line could not be written: %s", error)
 
     def open_url(attempt: Attempt) -> str:
         return urls.server(attempt.user, default_path(attempt.options.interface))
@@ -298,12 +297,19 @@ def _build_deps(
         users=store.users,
         csrf=entrance.csrf,
         audit=audit,
+        audit_log=audit,
+        announcements=store.announcements,
         authenticate=entrance.authenticate,
         is_admin=entrance.is_admin,
         open_url=open_url,
         figures=figures,
         only_user="" if ground.helper_info.root else ground.helper_info.user,
     )
+
+
+def _audit_file(ground: Ground) -> Path | None:
+    name = ground.settings.hub.audit_log
+    return None if name == "none" else Path(name) if name else ground.state_dir / "audit.jsonl"
 
 
 def _supervisor_settings(settings: Settings) -> SupervisorSettings:

@@ -45,17 +45,6 @@ class HubSettings(Section):
         description="Addresses or networks of front proxies: their X-Forwarded-For, -Proto and -Host are believed, nobody else's.",
     )
 
-    @field_validator("trusted_proxies")
-    @classmethod
-    def _are_networks(cls, texts: tuple[str, ...]) -> tuple[str, ...]:
-        for text in texts:
-            try:
-                ip_network(text, strict=False)
-            except ValueError:
-                msg = f"{text!r} is no address (10.0.0.1) and no network (10.0.0.0/8)"
-                raise ValueError(msg) from None
-        return texts
-
     state_dir: str = Field(
         "",
         description="Directory of store, key files and hub id. Empty: XDG state directory, or /var/lib/minihub as root.",
@@ -85,8 +74,28 @@ class HubSettings(Section):
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
         "INFO", description="How much the hub logs."
     )
+    audit_log: str = Field(
+        "",
+        description="File for one JSON line per line of the audit log, which the store has besides. Empty: audit.jsonl in the state "
+        "directory. 'none': none is written. It may be moved away by logrotate.",
+    )
+    metrics_addresses: tuple[str, ...] = Field(
+        (),
+        description="Addresses or networks that may read /hub/metrics without a token, such as a Prometheus server's.",
+    )
     log_json: bool = Field(default=False, description="Log JSON lines instead of text.")
     uvloop: bool = Field(default=True, description="Use uvloop if it is installed.")
+
+    @field_validator("trusted_proxies", "metrics_addresses")
+    @classmethod
+    def _are_networks(cls, texts: tuple[str, ...]) -> tuple[str, ...]:
+        for text in texts:
+            try:
+                ip_network(text, strict=False)
+            except ValueError:
+                msg = f"{text!r} is no address (10.0.0.1) and no network (10.0.0.0/8)"
+                raise ValueError(msg) from None
+        return texts
 
 
 class TlsSettings(Section):

@@ -108,6 +108,11 @@ def is_trusted_proxy(address: str, hub: HubSettings) -> bool:
     return _is_trusted(address, _networks(hub.trusted_proxies))
 
 
+def may_read_metrics(address: str, hub: HubSettings) -> bool:
+    """Whether `address` is one of those that need no token for the metrics."""
+    return _is_trusted(address, _networks(hub.metrics_addresses))
+
+
 def _is_trusted(address: str, trusted: Networks) -> bool:
     try:
         parsed = ip_address(address)

@@ -49,6 +49,7 @@ class Client(Connection):
     """A browser's connection and the exchange on it."""
 
     __slots__ = (
+        "_began",
         "_buffer",
         "_close_after",
         "_fed",
@@ -60,6 +61,7 @@ class Client(Connection):
         "_searched",
         "_server_size",
         "_started",
+        "_tally",
         "_upgrade",
         "body",
         "cookie",
@@ -100,6 +102,8 @@ class Client(Connection):
         self._close_after = False
         self._server_size = 0
         self._record: Record | None = None
+        self._tally = door.tally
+        self._began = 0.0
 
     @property
     def has_whole_request(self) -> bool:
@@ -115,6 +119,7 @@ class Client(Connection):
 
     def data_received(self, data: bytes) -> None:
         """More from the browser."""
+        self._tally.received += len(data)
         phase = self._phase
         if phase is Phase.HEAD:
             self._read_head(self._buffer + data if self._buffer else data)
@@ -171,6 +176,7 @@ class Client(Connection):
         self._repeated = self._fed = False
         self._server_size = 0
         self._phase = Phase.DECIDING
+        self._began = self._door.time()
         if not self._is_full:
             self.deadline = math.inf
         access = self._door.access
@@ -261,6 +267,13 @@ class Client(Connection):
     def answer_head(self, response: ResponseHead, head: bytes, data: bytes) -> None:
         """The head and the beginning of the body."""
         self._started = True
+        tally = self._tally
+        tally.sent += len(data)
+        if self.user:
+            tally.of_servers[response.status] += 1
+            tally.note_seconds(self._door.time() - self._began)
+        else:
+            tally.of_hub[response.status] += 1
         if self.body is not None or isinstance(response.framing, UntilClose) or self._door.is_closing:
             self._close_after = True
         if self._record is not None:
@@ -269,6 +282,7 @@ class Client(Connection):
 
     def answer_data(self, data: bytes) -> None:
         """More of the body."""
+        self._tally.sent += len(data)
         if self._record is not None:
             self._record.sent += len(data)
         self.transport.write(data)
@@ -305,6 +319,7 @@ class Client(Connection):
         self.transport.write(head + b"Connection: Upgrade\r\nUpgrade: websocket\r\n\r\n" + rest)
         if self._buffer:
             upstream.transport.write(self._buffer)
+        self._tally.of_servers[101] += 1
         if self._record is not None:
             self._record.user, self._record.status = self.user, 101
         self._note_end()
@@ -324,6 +339,7 @@ class Client(Connection):
             return
         if self._started:
             # The head is out: only breaking off tells the browser that this is not all.
+            self._tally.unanswered[how.name.lower()] += 1
             break_off(self.transport)
             return
         repeatable = self.request.framing is None and self.request.method in _REPEATABLE
@@ -346,6 +362,7 @@ class Client(Connection):
             break_off(self.transport)
             return
         self._started = True
+        self._tally.of_hub[status] += 1
         access = self._door.access
         if access is not None:
             self._record = self._record or access.begin("", "", self.address)

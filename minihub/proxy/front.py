@@ -27,7 +27,8 @@ from minihub.proxy.headers import PROBLEM_FIELD, build_server_fields
 from minihub.proxy.hub_app import HubApp
 from minihub.proxy.memo import Memos
 from minihub.proxy.pool import Pools, Rules
-from minihub.proxy.sockets import count_moved, was_used_within
+from minihub.proxy.sockets import was_used_within
+from minihub.proxy.tally import Tally
 from minihub.proxy.tunnel import Tunnel
 from minihub.proxy.upstream import Lost, Upstream
 from minihub.proxy.use import PINGS_PER_S, is_counted_socket, is_use
@@ -106,6 +107,7 @@ class FrontDoor:
         self._by_address: Counter[str] = Counter()
         self._tunnels: set[Tunnel] = set()
         self.memos = Memos()
+        self.tally = Tally()
         self._listening: asyncio.Server | None = None
         self.is_closing = False
         self.time = asyncio.get_running_loop().time
@@ -161,6 +163,11 @@ class FrontDoor:
     def __len__(self) -> int:
         return len(self._clients) + len(self._tunnels)
 
+    @property
+    def websockets(self) -> int:
+        """How many of the connections are websockets."""
+        return len(self._tunnels)
+
     def enter(self, client: Client) -> None:
         """Somebody connected: may be one too many."""
         self._clients.add(client)
@@ -198,12 +205,16 @@ class FrontDoor:
             transport=client.transport,
             server=upstream,
             forget=self._forget_tunnel,
-            moved=count_moved(client.transport) if is_counted else None,
+            moved=0 if is_counted else None,
         )
         self._tunnels.add(tunnel)
+        self.tally.tunnels += 1
 
     def _forget_tunnel(self, tunnel: Tunnel) -> None:
         self._tunnels.discard(tunnel)
+        received, sent = tunnel.count_bytes()
+        self.tally.tunnel_received += received
+        self.tally.tunnel_sent += sent
         self._let_in_another(tunnel.address)
 
     # ---- ends from within ---------------------------------------------------------------------------------------
@@ -340,6 +351,7 @@ class FrontDoor:
         level = logging.ERROR if isinstance(error, UpstreamUnsafe) else logging.WARNING
         log.log(level, "%s: no answer from the server: %s", client.user, error.detail)
         self._servers.doubt(client.user)
+        self.tally.unanswered["unsafe" if isinstance(error, UpstreamUnsafe) else "unreachable"] += 1
         self._apologise(client, 503, "unreachable")
 
     def unanswered(self, client: Client, how: Lost, detail: str) -> None:
@@ -349,6 +361,7 @@ class FrontDoor:
             client.refuse(500, "Something went wrong in the hub.")
             return
         log.warning("%s: no answer from the server: %s: %s", client.user, how.value, detail)
+        self.tally.unanswered[how.name.lower()] += 1
         if how is Lost.MALFORMED:
             self._apologise(client, 502, "bad_answer")
         else:
@@ -415,8 +428,8 @@ class FrontDoor:
         for tunnel in self._tunnels:
             if tunnel.moved is None:
                 continue
-            before, tunnel.moved = tunnel.moved, count_moved(tunnel.transport)
-            if tunnel.moved is not None and tunnel.moved - before > PINGS_PER_S * within_s:
+            before, tunnel.moved = tunnel.moved, sum(tunnel.count_bytes())
+            if tunnel.moved - before > PINGS_PER_S * within_s:
                 self._servers.touch(tunnel.user)
 
 

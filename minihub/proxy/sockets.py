@@ -9,9 +9,9 @@ import socket
 import struct
 import termios
 
-# struct tcp_info of <linux/tcp.h>: milliseconds since data was last sent (offset 44) and received (52).
+# struct tcp_info of <linux/tcp.h>: milliseconds since data was last sent (offset 44) and received (52), bytes
+# acknowledged by the other end (120) and received (128).
 _TCP_INFO = struct.Struct("44xI4xI")
-# The same: bytes acknowledged by the other end (offset 120) and received (128); since Linux 4.2.
 _TCP_BYTES = struct.Struct("120xQQ")
 _INT = struct.Struct("i")
 _LINGER_NOT = struct.pack("ii", 1, 0)
@@ -19,29 +19,28 @@ _LINGER_NOT = struct.pack("ii", 1, 0)
 
 def was_used_within(transport: asyncio.BaseTransport | None, seconds: float) -> bool:
     """Whether data passed on a TCP connection in the last `seconds`, in either direction; False if nobody can say."""
-    info = _tcp_info(transport, _TCP_INFO)
-    if info is None:
+    connected = transport.get_extra_info("socket") if transport is not None else None
+    if connected is None:
         return False
-    sent_ms, received_ms = info
+    try:
+        info = connected.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _TCP_INFO.size)
+    except OSError:
+        return False
+    sent_ms, received_ms = _TCP_INFO.unpack(info)
     return bool(min(sent_ms, received_ms) <= seconds * 1000)
 
 
-def count_moved(transport: asyncio.BaseTransport | None) -> int | None:
-    """How many bytes have passed on a TCP connection so far, both ways together; None if nobody can say."""
-    info = _tcp_info(transport, _TCP_BYTES)
-    return None if info is None else info[0] + info[1]
-
-
-def _tcp_info(transport: asyncio.BaseTransport | None, layout: struct.Struct) -> tuple[int, int] | None:
-    connected = transport.get_extra_info("socket") if transport is not None else None
+def count_bytes(transport: asyncio.BaseTransport) -> tuple[int, int]:
+    """Bytes received and sent on a TCP connection since it was made, those of TLS among them; 0 if nobody can say."""
+    connected = transport.get_extra_info("socket")
     if connected is None:
-        return None
+        return 0, 0
     try:
-        info = connected.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, layout.size)
-        first, second = layout.unpack(info)
-    except (OSError, struct.error):  # gone; or an older kernel tells less
-        return None
-    return first, second
+        info = connected.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _TCP_BYTES.size)
+    except (OSError, ValueError):  # closed already
+        return 0, 0
+    sent, received = _TCP_BYTES.unpack(info)
+    return received, sent
 
 
 def count_unread(transport: asyncio.Transport) -> int:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
-from minihub.proxy.sockets import break_off
+from minihub.proxy.sockets import break_off, count_bytes
 
 WATER_MARK = 256 * 1024
 """Bytes; what a tunnel holds at most in one direction, but for one read."""
@@ -21,6 +21,7 @@ class Tunnel:
     """One open websocket: two ends, whose server it goes to, and what let it in."""
 
     __slots__ = (
+        "_at_begin",
         "_forget",
         "address",
         "cookie",
@@ -55,14 +56,14 @@ class Tunnel:
             transport: Of the browser.
             server: The connection to the user's Jupyter.
             forget: Told once, when one end is gone and the other is on its way out.
-            moved: Bytes that have passed so far; None: its traffic is not looked at.
+            moved: 0, or None: its traffic is not looked at.
         """
         self.user = user
         self.login_key = login_key
         self.cookie = cookie
         self.address = address
         self.moved = moved
-        """Bytes that had passed when somebody looked last; None: nobody does."""
+        """Bytes that had passed when somebody looked last, both ways together; None: nobody does."""
         self.transport = transport
         self.server = server
         self.is_half_closed = False
@@ -70,8 +71,14 @@ class Tunnel:
         self.last_bytes: asyncio.TimerHandle | None = None
         """Gives up on an end that does not read what it still gets; None: nothing is left to read."""
         self._forget: Callable[[Tunnel], None] | None = forget
+        self._at_begin = count_bytes(transport)
         _End(self, transport, server)
         _End(self, server, transport)
+
+    def count_bytes(self) -> tuple[int, int]:
+        """Bytes from the browser and to it since this is a websocket, as TCP counts them."""
+        received, sent = count_bytes(self.transport)
+        return max(0, received - self._at_begin[0]), max(0, sent - self._at_begin[1])
 
     def break_off(self) -> None:
         """Break both ends off.

@@ -9,6 +9,8 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Protocol
 
+from minihub.schedulers.measures import CommandMeasures
+
 _PORT = re.compile(r"[1-9][0-9]{0,4}", re.ASCII)
 
 
@@ -195,6 +197,11 @@ class Scheduler(Protocol):
 
     name: str
     """"slurm" or "local"."""
+
+    @property
+    def measures(self) -> CommandMeasures:
+        """What its commands cost; nothing where it runs none."""
+        ...
 
     async def start(self) -> None:
         """Prepare (prove that the listing sees all users, read limits); raises SchedulerError only if useless."""

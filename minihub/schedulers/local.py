@@ -37,6 +37,7 @@ from minihub.schedulers.base import (
     Listing,
     Partition,
 )
+from minihub.schedulers.measures import CommandMeasures
 
 log = logging.getLogger(__name__)
 
@@ -97,6 +98,7 @@ class LocalScheduler:
         self._runtime_dir = runtime_dir
         self._node = os.uname().nodename
         self._uids: dict[str, int] = {}
+        self.measures = CommandMeasures()
 
     async def start(self) -> None:
         """See that the helper answers."""

@@ -319,6 +319,7 @@ class ListingLoop:
 
     async def _cancel_late(self, job: Job) -> None:
         log.warning("job %s of %s belongs to an attempt that is over: cancelling it", job.id, job.user)
+        self._supervisor.measures.note_late_job(job.id)
         try:
             await self._supervisor.scheduler.cancel(job.user, job.id)
         except HubError as error:

@@ -24,7 +24,7 @@ from minihub.servers.options import build_form, parse_options
 from minihub.servers.records import parse_row, parse_stored_options
 from minihub.servers.service import OptionsForm, Progress, SchedulerHealth
 from minihub.servers.supervisor import AttemptStore, Supervisor
-from minihub.store.rows import AttemptRow
+from minihub.store.rows import AttemptRow, HistoryQuery
 
 log = logging.getLogger(__name__)
 
@@ -32,6 +32,8 @@ _OUTAGE_GRACE_S = 10
 _SILENT_PATIENCE_S = 1.0
 _DOUBT_PAUSE_S = 10
 _PROGRESS_LOOK_S = 5.0
+_MANY_ROWS = 200
+"""More are read in a thread: their JSON takes 20 us each."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,8 +61,8 @@ class ManagerStore(AttemptStore, Protocol):
         """The newest attempt of every user."""
         ...
 
-    async def history(self, user: str | None, limit: int, offset: int) -> list[AttemptRow]:
-        """Attempts, newest first."""
+    async def find(self, query: HistoryQuery) -> tuple[list[AttemptRow], int]:
+        """Attempts, newest first, and how many there are without limit and offset."""
         ...
 
 
@@ -163,7 +165,15 @@ class Manager:
 
     async def history(self, user: str | None, *, limit: int = 50, offset: int = 0) -> list[Attempt]:
         """Past and present attempts, newest first."""
-        return [parse_row(row) for row in await self._attempts.history(user, limit, offset)]
+        attempts, _ = await self.past(HistoryQuery(user, limit=limit, offset=offset))
+        return attempts
+
+    async def past(self, query: HistoryQuery) -> tuple[list[Attempt], int]:
+        """Past and present attempts that are asked for, newest first, and how many there are without limit and offset."""
+        rows, total = await self._attempts.find(query)
+        if len(rows) > _MANY_ROWS:
+            return await asyncio.to_thread(lambda: [parse_row(row) for row in rows]), total
+        return [parse_row(row) for row in rows], total
 
     async def last_options(self, user: str) -> ServerOptions | None:
         """What `user` asked for last."""

@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 from minihub.schedulers.base import Estimate, Limits
 from minihub.servers.model import Attempt, Route, ServerOptions, StopCause
+from minihub.store.rows import HistoryQuery
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,6 +154,10 @@ class Servers(Protocol):
 
     async def history(self, user: str | None, *, limit: int = 50, offset: int = 0) -> list[Attempt]:
         """Past and present attempts, newest first."""
+        ...
+
+    async def past(self, query: HistoryQuery) -> tuple[list[Attempt], int]:
+        """Past and present attempts that are asked for, newest first, and how many there are without limit and offset."""
         ...
 
     async def last_options(self, user: str) -> ServerOptions | None:

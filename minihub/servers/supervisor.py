@@ -27,6 +27,7 @@ from minihub.errors import (
 from minihub.schedulers.base import Job, JobEnding, JobPhase, JobRequest, Scheduler
 from minihub.servers import explain
 from minihub.servers import lifecycle as life
+from minihub.servers.measures import Measures
 from minihub.servers.model import Attempt, Route, State
 from minihub.servers.records import build_row, is_worth_saving
 from minihub.servers.registry import Registry
@@ -91,6 +92,7 @@ class Supervisor:
     ) -> None:
         self.registry = registry
         self.scheduler = scheduler
+        self.measures = Measures()
         self.list_now = asyncio.Event()
         """Set when a listing is wanted soon."""
         self._store = store
@@ -130,6 +132,7 @@ class Supervisor:
                 self._unsaved.discard(attempt.user)
             await self._store.save(build_row(attempt))
             self.registry.put(attempt)
+        self.measures.begun += 1
         log.info("%s: starting attempt %s", attempt.user, attempt.id)
         self._errands.start(self._submit(attempt, request), name=f"submit {attempt.tag}", user=attempt.user)
         return attempt
@@ -166,6 +169,7 @@ class Supervisor:
     def _show(self, old: Attempt, new: Attempt) -> None:
         if new.state is not old.state:
             log.info("%s: %s -> %s job=%s", new.user, old.state.name, new.state.name, new.job_id)
+            self.measures.note_change(old, new)
         self.registry.put(new)
 
     async def _save(self, attempt: Attempt) -> None:

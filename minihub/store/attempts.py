@@ -12,7 +12,8 @@ from sqlalchemy.sql import func
 from minihub.errors import Conflict
 from minihub.store.database import Database
 from minihub.store.keys import HubKeys
-from minihub.store.rows import AttemptRow
+from minihub.store.paging import Conditions, read_page, wanted_by
+from minihub.store.rows import AttemptRow, HistoryQuery
 from minihub.store.tables import attempts
 
 _COLUMNS = (
@@ -28,6 +29,11 @@ _COLUMNS = (
     attempts.c.data,
 )
 _NEWEST_FIRST = (attempts.c.created_at.desc(), attempts.c.id.desc())
+_CONDITIONS: Conditions = {
+    "user": lambda user: attempts.c.user == user,
+    "since": lambda since: attempts.c.created_at >= since,
+    "until": lambda until: attempts.c.created_at < until,
+}
 
 
 class Attempts:
@@ -90,12 +96,18 @@ class Attempts:
         rows = await self._many(query.order_by(attempts.c.user, attempts.c.created_at))
         return list({row.user: row for row in rows}.values())
 
-    async def history(self, user: str | None = None, limit: int = 50, offset: int = 0) -> list[AttemptRow]:
-        """Past and present attempts of one user, or of all, newest first. Without secrets: not to be saved again."""
-        query = select(*_COLUMNS, literal("")).order_by(*_NEWEST_FIRST).limit(limit).offset(offset)
-        if user is not None:
-            query = query.where(attempts.c.user == user)
-        return await self._many(query)
+    async def find(self, query: HistoryQuery) -> tuple[list[AttemptRow], int]:
+        """Past and present attempts that are asked for, newest first, and how many there are without limit and offset.
+
+        Without secrets: not to be saved again.
+        """
+        rows = select(*_COLUMNS, literal("")).where(*wanted_by(query, _CONDITIONS)).order_by(*_NEWEST_FIRST)
+
+        def work(connection: Connection) -> tuple[list[AttemptRow], int]:
+            found, total = read_page(connection, rows, query.limit, query.offset)
+            return [AttemptRow(*row) for row in found], total
+
+        return await self._database.read(work)
 
     @staticmethod
     def _select_all() -> Select[Any]:

@@ -6,13 +6,21 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from sqlalchemy import Connection, insert, select
+from sqlalchemy import Connection, insert, or_, select
 
 from minihub.store.database import Database
-from minihub.store.rows import AuditRow
+from minihub.store.paging import Conditions, read_page, wanted_by
+from minihub.store.rows import AuditQuery, AuditRow
 from minihub.store.tables import audit
 
 _COLUMNS = tuple(audit.c[name] for name in AuditRow.__dataclass_fields__)
+_CONDITIONS: Conditions = {
+    "about": lambda who: or_(audit.c.actor == who, audit.c.target == who),
+    "actor": lambda actor: audit.c.actor == actor,
+    "action": lambda action: audit.c.action == action,
+    "since": lambda since: audit.c.at >= since,
+    "until": lambda until: audit.c.at < until,
+}
 
 
 class Audit:
@@ -48,13 +56,12 @@ class Audit:
 
         await self._database.write(work)
 
-    async def list(self, *, actor: str | None = None, limit: int = 50, offset: int = 0) -> list[AuditRow]:
-        """Lines, newest first; of one actor or of all."""
-        query = select(*_COLUMNS).order_by(audit.c.id.desc()).limit(limit).offset(offset)
-        if actor is not None:
-            query = query.where(audit.c.actor == actor)
+    async def find(self, query: AuditQuery) -> tuple[list[AuditRow], int]:
+        """Lines that are asked for, newest first; and how many there are without limit and offset."""
+        rows = select(*_COLUMNS).where(*wanted_by(query, _CONDITIONS)).order_by(audit.c.id.desc())
 
-        def work(connection: Connection) -> list[AuditRow]:
-            return [AuditRow(*row) for row in connection.execute(query)]
+        def work(connection: Connection) -> tuple[list[AuditRow], int]:
+            found, total = read_page(connection, rows, query.limit, query.offset)
+            return [AuditRow(*row) for row in found], total
 
         return await self._database.read(work)

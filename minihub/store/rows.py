@@ -80,3 +80,46 @@ class AuditRow:
     outcome: str
     detail: str
     """JSON."""
+
+
+@dataclass(frozen=True, slots=True)
+class AnnouncementRow:
+    """What an admin tells everybody."""
+
+    id: int
+    text: str
+    level: str
+    """"info" or "warning"."""
+    by: str
+    created_at: float
+    expires_at: float | None
+    """None: until somebody deletes it."""
+
+
+@dataclass(frozen=True, slots=True)
+class HistoryQuery:
+    """Which attempts to look for; None: whichever."""
+
+    user: str | None = None
+    since: float | None = None
+    """Begun at this time or later."""
+    until: float | None = None
+    """Begun before this time."""
+    limit: int = 50
+    offset: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class AuditQuery:
+    """Which lines of the audit log to look for; None: whichever."""
+
+    about: str | None = None
+    """Who did it, or whom it was done to."""
+    actor: str | None = None
+    action: str | None = None
+    since: float | None = None
+    """Of this time or later."""
+    until: float | None = None
+    """Before this time."""
+    limit: int = 50
+    offset: int = 0

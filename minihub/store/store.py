@@ -10,6 +10,7 @@ from sqlalchemy import Connection, insert, select
 
 from minihub.clock import Clock
 from minihub.errors import ConfigError, StoreError
+from minihub.store.announcements import Announcements
 from minihub.store.attempts import Attempts
 from minihub.store.audit import Audit
 from minihub.store.database import Database
@@ -53,6 +54,7 @@ class Store:
         self.login_sessions = Logins(self._database)
         self.tokens = Tokens(self._database)
         self.audit = Audit(self._database)
+        self.announcements = Announcements(self._database)
 
     @classmethod
     async def open(cls, state_dir: Path, clock: Clock, *, exclusive: bool = True) -> Store:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from sqlalchemy import (
+    DDL,
     Boolean,
     Column,
     Double,
@@ -13,9 +14,10 @@ from sqlalchemy import (
     String,
     Table,
     Text,
+    event,
 )
 
-HEAD = "0001"
+HEAD = "0002"
 """The newest migration; known here so that Alembic need not be imported to see that nothing is to be done."""
 
 metadata = MetaData()
@@ -92,11 +94,32 @@ audit = Table(
     "audit",
     metadata,
     Column("id", Integer, primary_key=True),
-    Column("at", Double, nullable=False),
+    Column("at", Double, nullable=False, index=True),
     Column("actor", String(64), nullable=False, index=True),
     Column("action", String(64), nullable=False),
-    Column("target", String(128), nullable=False),
+    Column("target", String(128), nullable=False, index=True),
     Column("address", String(64), nullable=False),
     Column("outcome", String(64), nullable=False),
     Column("detail", Text, nullable=False),
+)
+
+AUDIT_GUARDS = tuple(
+    f"CREATE TRIGGER audit_no_{action} BEFORE {action.upper()} ON audit "
+    "BEGIN SELECT RAISE(ABORT, 'the audit log is only ever appended to'); END"
+    for action in ("update", "delete")
+)
+"""Against bugs of ours: what is written down stays."""
+for _guard in AUDIT_GUARDS:
+    _make: DDL = DDL(_guard)  # type: ignore[no-untyped-call]
+    event.listen(audit, "after_create", _make.execute_if(dialect="sqlite"))
+
+announcements = Table(
+    "announcements",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("text", Text, nullable=False),
+    Column("level", String(16), nullable=False),
+    Column("by", String(64), nullable=False),
+    Column("created_at", Double, nullable=False),
+    Column("expires_at", Double),
 )

@@ -9,8 +9,12 @@ from typing import Protocol
 from minihub.auth.model import Identity
 from minihub.clock import Clock
 from minihub.config import Settings
+from minihub.proxy.tally import Tally
+from minihub.schedulers.measures import CommandMeasures
+from minihub.servers.measures import Measures
 from minihub.servers.model import Attempt
 from minihub.servers.service import Servers
+from minihub.store.rows import AnnouncementRow, AuditQuery, AuditRow
 
 
 class Logins(Protocol):
@@ -107,6 +111,32 @@ class Audit(Protocol):
         ...
 
 
+class AuditLog(Protocol):
+    """Finds lines of the audit log again."""
+
+    async def find(self, query: AuditQuery) -> tuple[Sequence[AuditRow], int]:
+        """Lines that are asked for, newest first, and how many there are without limit and offset."""
+        ...
+
+
+class Announcements(Protocol):
+    """What admins tell everybody."""
+
+    async def add(
+        self, text: str, *, level: str, by: str, at: float, expires_at: float | None = None
+    ) -> AnnouncementRow:
+        """Keep an announcement of `by`; `level` is "info" or "warning"."""
+        ...
+
+    async def list(self, now: float) -> Sequence[AnnouncementRow]:
+        """Those that have not expired, newest first."""
+        ...
+
+    async def delete(self, announcement_id: int) -> bool:
+        """End one; False if there is none with this id."""
+        ...
+
+
 class UserRecord(Protocol):
     """A user the hub has seen."""
 
@@ -161,6 +191,13 @@ class Figures:
     store_failures: int = 0
     unsaved: int = 0
     """Servers whose present state is not in the store, because that cannot be written."""
+    audited: Mapping[tuple[str, str], int] = field(default_factory=dict)
+    """What people did, logins among it, by action and outcome."""
+    servers: Measures = field(default_factory=Measures)
+    commands: CommandMeasures = field(default_factory=CommandMeasures)
+    proxy: Tally = field(default_factory=Tally)
+    websockets: int = 0
+    """Open now."""
 
 
 Authenticate = Callable[[str, str, str], Awaitable[str]]
@@ -180,6 +217,8 @@ class Deps:
     users: Users
     csrf: Csrf
     audit: Audit
+    audit_log: AuditLog
+    announcements: Announcements
     authenticate: Authenticate
     is_admin: Callable[[str], bool]
     open_url: Callable[[Attempt], str]

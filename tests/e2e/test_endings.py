@@ -90,6 +90,30 @@ def pid_of(user: str, mark: bytes) -> int:
     return 0
 
 
+async def test_an_end_is_noticed_by_the_next_listing(make_hub, passwords):
+    """Counted in listings, not in seconds: another may come while accounting is asked how it ended."""
+    with make_hub(slurm={"listing_quiet_s": 6}, hub={"metrics_addresses": ["0.0.0.0/0"]}) as hub:
+        hub.start()
+        async with person(hub, "alice", passwords["alice"]) as alice:
+
+            async def listings() -> int:
+                _, text = await alice.get("/hub/metrics")
+                found = re.search(
+                    r'^minihub_commands_total\{program="squeue"\} ([\d.]+)$', text, re.MULTILINE
+                )
+                assert found, text
+                return int(float(found[1]))
+
+            job = (await alice.start_and_wait(time_hours="0.5"))["job"]["id"]
+            slurm("scancel", job)
+            # While the node is at its last steps the job may still be requeued, so that nothing is concluded.
+            shown = ("squeue", "-h", "-t", "all", "-o", "%T", "-j", job)
+            await until(lambda: slurm(*shown) == "CANCELLED", "Slurm says that the job has ended")
+            before = await listings()
+            explained(await told(alice), "cancelled", "The job was cancelled outside the hub.", "by root")
+            assert await listings() - before <= 2
+
+
 # ---- ended from outside ---------------------------------------------------------------------------------------------
 
 

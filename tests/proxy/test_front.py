@@ -344,6 +344,27 @@ async def test_websockets_count(backend, browser):
         assert not hub.proxy._by_address
 
 
+async def test_what_passes_is_counted(served, browser):
+    tally = served.proxy.tally
+    async with browser.post(served.url("upload"), data=b"u" * 50_000, headers=served.login) as answer:
+        assert (await answer.json())["size"] == 50_000
+        sent = int(answer.headers["Content-Length"])
+    assert (tally.of_servers[200], sum(tally.of_servers), sum(tally.seconds)) == (1, 1, 1)
+    assert (50_000 < tally.received < 51_000, tally.sent) == (True, sent)
+
+    async with browser.get(served.url("die?when=before"), headers=served.login) as answer:
+        assert answer.status == 503
+    assert tally.unanswered.total() == 1
+    assert (sum(tally.of_servers), tally.of_hub[503]) == (1, 1)
+
+    async with browser.ws_connect(served.url("ws"), headers=served.login) as ws:
+        await ws.send_str("x" * 3000)
+        await ws.receive()
+        assert (served.proxy.websockets, tally.tunnels, tally.of_servers[101]) == (1, 1, 1)
+    await until(lambda: served.proxy.websockets == 0)
+    assert tally.tunnel_received > 3000
+
+
 async def test_too_many_connections_from_one_address():
     async with run_hub({"proxy": {"max_connections_per_address": 1}}) as hub:
         async with knock(hub) as one, knock(hub, address="127.0.0.2") as two:

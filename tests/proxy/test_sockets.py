@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 import pytest
 
 from minihub.proxy.memory import connect
-from minihub.proxy.sockets import break_off, count_moved, was_used_within
+from minihub.proxy.sockets import break_off, was_used_within
 from tests.proxy.kit import until
 
 
@@ -157,17 +157,3 @@ async def test_a_memory_pair_is_aborted():
     break_off(near.transport)
     await until(lambda: isinstance(far.error, ConnectionResetError))
     assert near.error is None
-
-
-async def test_bytes_are_counted_both_ways():
-    async with pair() as (transport, _, peer):
-        before = count_moved(transport)
-        transport.write(b"x" * 100)
-        peer.send(b"y" * 1000)
-        await until(lambda: count_moved(transport) == before + 1100)
-
-
-async def test_what_is_no_tcp_is_not_counted(short_dir):
-    assert count_moved(None) is None
-    async with pair(short_dir / "s") as (transport, _, _):
-        assert count_moved(transport) is None

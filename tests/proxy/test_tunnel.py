@@ -182,6 +182,34 @@ async def test_a_reset_after_a_half_close_passes_too(way):
             await receive_all(one)
 
 
+@WAYS
+@pytest.mark.parametrize("ends_by", ["close", "reset", "break_off"])
+async def test_its_bytes_are_counted_whoever_ends_it(way, ends_by):
+    counted = []
+    async with joined() as ends:
+        ends.tunnel._forget = lambda tunnel: (
+            counted.append(tunnel.count_bytes()),
+            ends.forgotten.append(tunnel),
+        )
+        one, _ = both(ends, way)
+        await send(ends.browser, b"u" * 300_000)
+        await send(ends.server, b"d" * 700_000)
+        await asyncio.gather(receive(ends.server, 300_000), receive(ends.browser, 700_000))
+        # What is not acknowledged yet is not counted.
+        await until(lambda: ends.tunnel.count_bytes() == (300_000, 700_000))
+        if ends_by == "break_off":
+            ends.tunnel.break_off()
+        elif ends_by == "reset":
+            reset(one)
+        else:
+            ends.browser.close()
+            ends.server.close()
+        await until(lambda: counted)
+    (up, down), *more = counted
+    # TCP counts the end of a connection as a byte.
+    assert (up in (300_000, 300_001), down in (700_000, 700_001), more) == (True, True, [])
+
+
 async def test_breaking_off_resets_both_ends():
     async with joined() as ends:
         ends.tunnel.break_off()

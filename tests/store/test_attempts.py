@@ -6,6 +6,7 @@ from dataclasses import replace
 import pytest
 
 from minihub.errors import Conflict
+from minihub.store.rows import HistoryQuery
 
 
 async def test_save_writes_and_overwrites(store, attempt):
@@ -69,10 +70,23 @@ async def test_history_is_newest_first_paged_and_without_secrets(store, attempt)
         await store.attempts.save(attempt(number, "ada", live=False))
     await store.attempts.save(attempt(9, "bob"))
 
-    assert [row.id[-1] for row in await store.attempts.history("ada", limit=2, offset=1)] == ["3", "2"]
-    assert [row.id[-1] for row in await store.attempts.history(limit=2)] == ["9", "4"]
-    assert {row.secrets for row in await store.attempts.history()} == {""}
-    assert (await store.attempts.history())[0] == replace(attempt(9, "bob"), secrets="")
+    rows, total = await store.attempts.find(HistoryQuery("ada", limit=2, offset=1))
+    assert ([row.id[-1] for row in rows], total) == (["3", "2"], 5)
+    rows, total = await store.attempts.find(HistoryQuery(limit=2))
+    assert ([row.id[-1] for row in rows], total) == (["9", "4"], 6)
+    rows, _ = await store.attempts.find(HistoryQuery())
+    assert {row.secrets for row in rows} == {""}
+    assert rows[0] == replace(attempt(9, "bob"), secrets="")
+
+
+async def test_history_of_a_time(store, attempt):
+    for number in range(5):
+        await store.attempts.save(attempt(number, "ada", live=False))
+    begun = sorted(attempt(number).created_at for number in range(5))
+
+    rows, total = await store.attempts.find(HistoryQuery(since=begun[1], until=begun[3]))
+    assert ([row.created_at for row in rows], total) == ([begun[2], begun[1]], 2)
+    assert await store.attempts.find(HistoryQuery("bob")) == ([], 0)
 
 
 def test_a_rows_repr_shows_no_secret(attempt):

@@ -46,7 +46,7 @@ def fill(world: World) -> World:
     gpu = ServerOptions(12, 8, 65536, "notebook", "rrg-prof", None, "gpu", None, "a100", 2)
     oom = explain.ending(make_attempt(State.READY), JobEnding("OUT_OF_MEMORY"))
     for user in servers.attempts:
-        servers.past += [
+        servers.ended += [
             make_attempt(
                 State.STOPPED, user, created_at=NOW - 90000, started_at=NOW - 89900, ended_at=NOW - 80000
             ),

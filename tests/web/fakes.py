@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import itertools
 from collections.abc import AsyncIterator, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
@@ -20,6 +21,7 @@ from minihub.schedulers.base import Association, Estimate, GpuType, Limits, Part
 from minihub.schedulers.slurm.reasons import explain_reason
 from minihub.servers.model import Attempt, Failure, Secrets, ServerOptions, State, StopCause
 from minihub.servers.service import OptionsForm, Progress, SchedulerHealth
+from minihub.store.rows import AnnouncementRow, AuditQuery, AuditRow, HistoryQuery
 from minihub.web.app import build_app
 from minihub.web.deps import Deps
 
@@ -109,7 +111,7 @@ class FakeServers:
 
     def __init__(self) -> None:
         self.attempts: dict[str, Attempt] = {}
-        self.past: list[Attempt] = []
+        self.ended: list[Attempt] = []
         self.form_now = make_form()
         self.scheduler_health = SchedulerHealth("slurm", last_answer_at=NOW - 3, waiting_total=37)
         self.steps: list[Progress] = []
@@ -206,11 +208,21 @@ class FakeServers:
         return secret == "secret-report"
 
     async def history(self, user: str | None, *, limit: int = 50, offset: int = 0) -> list[Attempt]:
-        mine = [a for a in self.past if user is None or a.user == user]
+        mine = [a for a in self.ended if user is None or a.user == user]
         return mine[offset : offset + limit]
 
+    async def past(self, query: HistoryQuery) -> tuple[list[Attempt], int]:
+        chosen = [
+            a
+            for a in self.ended
+            if query.user in (None, a.user)
+            and (query.since is None or a.created_at >= query.since)
+            and (query.until is None or a.created_at < query.until)
+        ]
+        return chosen[query.offset : query.offset + query.limit], len(chosen)
+
     async def last_options(self, user: str) -> ServerOptions | None:
-        return self.past[0].options if self.past else None
+        return self.ended[0].options if self.ended else None
 
     def health(self) -> SchedulerHealth:
         return self.scheduler_health
@@ -329,6 +341,45 @@ def make_app(world: World) -> web.Application:
     return build_app(world.deps)
 
 
+class FakeAuditLog:
+    """Finds the lines that a test puts here; newest first."""
+
+    def __init__(self) -> None:
+        self.rows: list[AuditRow] = []
+
+    async def find(self, query: AuditQuery) -> tuple[list[AuditRow], int]:
+        chosen = [
+            row
+            for row in self.rows
+            if query.about in (None, row.actor, row.target)
+            and query.actor in (None, row.actor)
+            and query.action in (None, row.action)
+            and (query.since is None or row.at >= query.since)
+            and (query.until is None or row.at < query.until)
+        ]
+        return chosen[query.offset : query.offset + query.limit], len(chosen)
+
+
+class FakeAnnouncements:
+    def __init__(self) -> None:
+        self.rows: list[AnnouncementRow] = []
+        self._ids = itertools.count(1)
+
+    async def add(
+        self, text: str, *, level: str, by: str, at: float, expires_at: float | None = None
+    ) -> AnnouncementRow:
+        self.rows.insert(0, AnnouncementRow(next(self._ids), text, level, by, at, expires_at))
+        return self.rows[0]
+
+    async def list(self, now: float) -> list[AnnouncementRow]:
+        return [row for row in self.rows if row.expires_at is None or row.expires_at > now]
+
+    async def delete(self, announcement_id: int) -> bool:
+        before = len(self.rows)
+        self.rows = [row for row in self.rows if row.id != announcement_id]
+        return len(self.rows) < before
+
+
 @dataclass
 class World:
     """One hub made of fakes."""
@@ -374,6 +425,7 @@ def make_world(raw: Mapping[str, Any] | None = None, *, only_user: str = "") -> 
     users = FakeUsers()
     passwords = {"ada": "correct horse", "root-of-all": "battery staple"}
     lines: list[tuple[str, str, str, str]] = []
+    audit_log = FakeAuditLog()
 
     async def authenticate(username: str, password: str, address: str) -> str:
         if world.refusal is not None:
@@ -400,6 +452,8 @@ def make_world(raw: Mapping[str, Any] | None = None, *, only_user: str = "") -> 
         users=users,
         csrf=csrf,
         audit=audit,
+        audit_log=audit_log,
+        announcements=FakeAnnouncements(),
         authenticate=authenticate,
         is_admin=lambda user: user in logins.admins,
         open_url=open_url,

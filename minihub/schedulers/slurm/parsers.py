@@ -32,6 +32,8 @@ _HEADING = (
 )
 _PER_LINE = len(LISTING_FREE) + 2  # the fixed fields, each free one, and the line's end
 _NO_REASON = frozenset({"", "None", "(null)", "N/A"})
+_OOM = 125
+"""No signal: what Slurm writes in place of one where a cgroup's memory ran out (SIG_OOM; seen with 22.05)."""
 _CANCELLED_BY = re.compile(r"CANCELLED by (\d{1,10})", re.ASCII)
 _PAIR = re.compile(r"(\d{1,4}):(\d{1,4})", re.ASCII)
 
@@ -134,7 +136,7 @@ def _ending(state: str, exit_code: str, elapsed: str, nodes: str) -> JobEnding |
     return JobEnding(
         state=word,
         exit_status=int(pair[1]),
-        signal=int(pair[2]) or None,
+        signal=signal if 0 < (signal := int(pair[2])) != _OOM else None,
         elapsed_s=None if limit is None else limit.total_seconds(),
         cancelled_by=match[1] if match else None,
         node=names[0] if len(names) == 1 else None,

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
-from collections import Counter
 from dataclasses import replace
 from datetime import UTC, timedelta, timezone, tzinfo
 from pathlib import Path
@@ -32,6 +31,7 @@ from minihub.schedulers.base import (
     Limits,
     Listing,
 )
+from minihub.schedulers.measures import CommandMeasures
 from minihub.schedulers.slurm import answers, commands, parsers
 from minihub.schedulers.slurm.limits import LimitsCache
 from minihub.schedulers.slurm.proof import Proof
@@ -67,9 +67,9 @@ class SlurmScheduler:
         self._zone: tzinfo | None = None
 
     @property
-    def commands_run(self) -> Counter[str]:
-        """How many commands were run, by program; only ever grows."""
-        return self._runner.commands_run
+    def measures(self) -> CommandMeasures:
+        """What its commands cost."""
+        return self._runner.measures
 
     async def start(self) -> None:
         """Prove what the listing sees, begin to read limits. A silent Slurm is no reason not to start."""

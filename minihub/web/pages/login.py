@@ -38,6 +38,7 @@ async def submit(request: web.Request) -> web.Response:
             raise BadCredentials
         user = await deps.authenticate(username, password, address)
     except AuthError as error:
+        await deps.audit("login", user="", address=address, outcome=type(error).__name__)
         message = translator(request).message(error.user_message)
         return _form(request, next_path, username=username, error=message, status=error.http_status)
     if LOGIN_COOKIE in request:

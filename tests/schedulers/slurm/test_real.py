@@ -229,10 +229,10 @@ async def test_limits(scheduler):
 async def test_many_at_once(scheduler, request_for):
     """The number of commands does not grow with the number of servers."""
     ids = await asyncio.gather(*(scheduler.submit(request_for("bob", account="def-prof1")) for _ in range(5)))
-    asked = scheduler.commands_run["squeue"]
+    asked = scheduler.measures.run["squeue"]
     listing = await scheduler.list_jobs()
     assert set(ids) <= {job.id for job in listing.jobs}
-    assert scheduler.commands_run["squeue"] == asked + 1
+    assert scheduler.measures.run["squeue"] == asked + 1
     await asyncio.gather(*(scheduler.cancel("bob", job_id) for job_id in ids))
 
 

@@ -22,6 +22,7 @@ from minihub.errors import (
 )
 from minihub.schedulers.base import Endpoint, Job, JobPhase, Scheduler
 from minihub.schedulers.slurm.scheduler import SlurmScheduler
+from minihub.transports.base import CommandResult
 from tests.schedulers.slurm.replay import FakeTransport, failed, make_request, ok, read_recorded
 
 CONFIG = read_recorded("show_config").stdout
@@ -97,7 +98,7 @@ class TestSubmit:
         (argv, user, stdin) = transport.calls[0]
         assert (argv[0], argv[-1], user) == ("sbatch", "--constraint=avx2", "alice")
         assert stdin == b"#!/bin/sh\nSECRET=hush\n"
-        assert scheduler.commands_run == {"sbatch": 1}
+        assert scheduler.measures.run == {"sbatch": 1}
 
     async def test_refused(self, scheduler, transport):
         transport.answers["sbatch"] = read_recorded("sbatch_bad_qos")
@@ -163,15 +164,15 @@ class TestCancel:
 class TestListing:
     async def test_one_command_for_everybody(self, scheduler, transport, clock):
         await scheduler.start()
-        before = scheduler.commands_run.total()
+        before = scheduler.measures.run.total()
         listing = await scheduler.list_jobs()
 
         assert [(job.id, job.user) for job in listing.jobs] == [("1", "alice"), ("2", "bob")]
         assert (listing.asked_at, listing.waiting_total, listing.sees_all_users) == (clock.now, 1, True)
         await scheduler.list_jobs()
-        assert scheduler.commands_run["squeue"] == 2
+        assert scheduler.measures.run["squeue"] == 2
         assert [user for _, user, _ in transport.ran("squeue")] == [None, None]
-        assert scheduler.commands_run.total() - before - 2 <= 5  # the limits, read meanwhile
+        assert scheduler.measures.run.total() - before - 2 <= 5  # the limits, read meanwhile
 
     async def test_each_listing_has_a_separator_of_its_own(self, scheduler, transport):
         await scheduler.list_jobs()
@@ -246,10 +247,10 @@ class TestListing:
     async def test_an_ended_job_that_is_forgotten_costs_no_command(self, scheduler, transport):
         transport.answers["env TZ=UTC squeue"] = squeue(("1", "alice", "COMPLETED"))
         await scheduler.list_jobs()
-        asked = scheduler.commands_run["scontrol"]
+        asked = scheduler.measures.run["scontrol"]
         transport.answers["env TZ=UTC squeue"] = squeue()
         await scheduler.list_jobs()
-        assert scheduler.commands_run["scontrol"] == asked
+        assert scheduler.measures.run["scontrol"] == asked
 
 
 class TestEnding:
@@ -292,6 +293,26 @@ class TestEnding:
         assert (await scheduler.ending("alice", "24")).state == "FAILED"
 
 
+class TestMeasures:
+    async def test_commands_are_counted_with_their_time_and_their_failures(self, scheduler, transport):
+        transport.answers["sacct"] = CommandResult(0, "", "", elapsed_s=0.07)
+        transport.answers["scontrol show job"] = failed("slurm_load_jobs error: Invalid job id specified")
+        await scheduler.ending("alice", "24")
+        transport.answers["sacct"] = CommandTimedOut("slow")
+        transport.answers["scontrol show job"] = ConnectFailed("no route")
+        await scheduler.ending("alice", "24")
+
+        measures = scheduler.measures
+        # Before the proof that the service account sees all jobs, the owner asks too.
+        assert measures.run == {"sacct": 4, "scontrol": 4}
+        assert measures.failed == {
+            ("sacct", "timeout"): 2,
+            ("scontrol", "status"): 2,
+            ("scontrol", "connect"): 2,
+        }
+        assert (measures.seconds["sacct"].count, measures.seconds["sacct"].total) == (2, 0.14)
+
+
 class TestLives:
     """The second opinion on a job that listings lack."""
 
@@ -299,13 +320,13 @@ class TestLives:
         transport.answers["scontrol show job"] = read_recorded("show_job_running")
         await scheduler.start()
         await scheduler.list_jobs()
-        asked = scheduler.commands_run["scontrol"]
+        asked = scheduler.measures.run["scontrol"]
 
         assert await scheduler.lives("alice", "24") is True
-        assert scheduler.commands_run["scontrol"] == asked + 1
+        assert scheduler.measures.run["scontrol"] == asked + 1
         # The listing hid it: what it shows is to be proven anew.
         await scheduler.list_jobs()
-        assert scheduler.commands_run["scontrol"] > asked + 1
+        assert scheduler.measures.run["scontrol"] > asked + 1
 
     async def test_it_is_hidden_from_the_service_account(self, scheduler, transport):
         transport.answers["scontrol show job @None"] = read_recorded("show_job_unknown")
@@ -423,7 +444,7 @@ class TestLimits:
         assert [p.name for p in alice.partitions] == ["compute", "gpu", "short"]
         assert dave.associations == ()
         await scheduler.limits("alice")
-        assert scheduler.commands_run["sinfo"] == 1
+        assert scheduler.measures.run["sinfo"] == 1
         assert len([c for c in transport.ran("sacctmgr") if "alice" in c[0]]) == 1
 
     async def test_of_this_cluster_only(self, scheduler, transport):
@@ -433,7 +454,7 @@ class TestLimits:
     async def test_two_who_ask_at_once_wait_for_one_answer(self, scheduler, transport):
         both = await asyncio.gather(scheduler.limits("alice"), scheduler.limits("alice"))
         assert both[0] is both[1]
-        assert scheduler.commands_run["sinfo"] == 1
+        assert scheduler.measures.run["sinfo"] == 1
 
     async def test_one_who_gives_up_does_not_spoil_the_others(self, scheduler, transport):
         impatient = asyncio.get_running_loop().create_task(scheduler.limits("alice"))
@@ -475,7 +496,7 @@ class TestLimits:
         transport.answers["scontrol show config"] = ok(none)
         limits = await scheduler.limits("alice")
         assert not limits.uses_accounts
-        assert scheduler.commands_run["sacctmgr"] == 0
+        assert scheduler.measures.run["sacctmgr"] == 0
 
     @pytest.mark.parametrize(("patterns", "kept"), [((), True), (("*",), True), (("d?f-*", "rrg-x"), False)])
     async def test_the_site_chooses_accounts_by_patterns(self, transport, clock, patterns, kept):

@@ -101,8 +101,8 @@ async def test_the_front_door_leads_where_a_user_wants_to_be(browser, state, tar
 
 async def test_history_is_only_ones_own_and_comes_in_pages(browser):
     servers = browser.log_in().world.servers
-    servers.past = [make_attempt(State.STOPPED, job_id=f"job-{n}-") for n in range(30)]
-    servers.past.append(make_attempt(State.STOPPED, "bob", job_id="bobs-job"))
+    servers.ended = [make_attempt(State.STOPPED, job_id=f"job-{n}-") for n in range(30)]
+    servers.ended.append(make_attempt(State.STOPPED, "bob", job_id="bobs-job"))
     first = await (await browser.get("/hub/history")).text()
     second = await (await browser.get("/hub/history?page=2")).text()
 
@@ -129,7 +129,7 @@ async def test_health_needs_no_login(browser):
 async def test_recent_servers_are_listed_without_the_live_one(browser):
     servers = browser.log_in().world.servers
     servers.attempts["ada"] = make_attempt(State.READY, job_id="live-job")
-    servers.past = [
+    servers.ended = [
         servers.attempts["ada"],
         *(make_attempt(State.STOPPED, job_id=f"job-{n}-") for n in range(9)),
     ]

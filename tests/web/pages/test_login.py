@@ -60,6 +60,7 @@ async def test_a_wrong_password_keeps_the_name_and_says_not_which_half(browser):
         assert "Invalid username or password." in page
         assert 'name="next" value="/hub/token"' in page
     assert not browser.world.logins.made
+    assert browser.world.audit_lines == [("login", "", "BadCredentials", "")] * 5
 
 
 async def test_the_name_is_kept_and_escaped_and_the_password_is_not(browser):
