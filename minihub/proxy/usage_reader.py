@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from minihub.errors import UpstreamError
+from minihub.errors import UpstreamError, UpstreamUnsafe
 from minihub.proxy.pool import Pools
 from minihub.proxy.question import get
 from minihub.servers.model import Route, server_path
@@ -37,14 +37,23 @@ class PoolUsageReader:
 
     async def _get(self, route: Route, what: str) -> bytes | None:
         """The body of an answer; None for 404: there is no such part."""
-        target = server_path(self._base_path, route.user) + what + _UNTRACKED
-        pool = self._pools.get(route)
-        status, body = await get(pool, target, timeout_s=ANSWER_TIMEOUT_S, token=route.secrets.token)
+        try:
+            status, body = await self._ask(route, what)
+        except UpstreamUnsafe:
+            raise
+        except UpstreamError:
+            # Perhaps only the connection was old; a server that is used by nobody has no others.
+            status, body = await self._ask(route, what)
         if status == 404:
             return None
         if status != 200:
             raise _odd(f"{what}: status {status}")
         return body
+
+    async def _ask(self, route: Route, what: str) -> tuple[int, bytes]:
+        target = server_path(self._base_path, route.user) + what + _UNTRACKED
+        pool = self._pools.get(route)
+        return await get(pool, target, timeout_s=ANSWER_TIMEOUT_S, token=route.secrets.token)
 
 
 def _odd(detail: str) -> UpstreamError:
