@@ -5,7 +5,7 @@ from __future__ import annotations
 from fnmatch import fnmatchcase
 from typing import Annotated, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from minihub.section import Seconds, Section
 
@@ -57,6 +57,21 @@ class IdleSettings(Section):
         "counts kernels and terminals too. Set it (300) where jupyterhub-idle-culler or the like decides by that; "
         "0: only use through the hub counts there.",
     )
+    background_paths: tuple[str, ...] = Field(
+        ("dask/", "git/", "nvdashboard/", "scheduler/"),
+        description="Paths below /user/NAME/ that extensions of JupyterLab ask by themselves while a tab is open, so that nothing there "
+        "is use of the server. Jupyter's own are known. Each ends with a slash.",
+    )
+
+    @field_validator("background_paths")
+    @classmethod
+    def _are_paths(cls, paths: tuple[str, ...]) -> tuple[str, ...]:
+        for path in paths:
+            if not path.endswith("/") or path.startswith("/"):
+                msg = f"{path!r} does not begin without and end with a slash, as git/ does"
+                raise ValueError(msg)
+        return paths
+
     rules: dict[str, IdleRule] = Field(
         {},
         description="Other limits for some servers, as tables [idle.rules.NAME] with patterns partition, account, interface and any of "

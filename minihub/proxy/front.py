@@ -31,7 +31,7 @@ from minihub.proxy.sockets import was_used_within
 from minihub.proxy.tally import Tally
 from minihub.proxy.tunnel import Tunnel
 from minihub.proxy.upstream import Lost, Upstream
-from minihub.proxy.use import PINGS_PER_S, is_counted_socket, is_use
+from minihub.proxy.use import PINGS_PER_S, UseRules
 from minihub.proxy.wire import RequestHead
 from minihub.servers.model import Route
 from minihub.servers.service import Servers
@@ -92,7 +92,7 @@ class FrontDoor:
         self._hub: HubApp | None = None
         base = settings.hub.base_path
         self._users = f"{base}user/"
-        self._name_at = len(self._users)
+        self._use = UseRules(self._users, settings.idle.background_paths)
         self._use_s = min(USE_S, (settings.idle.shortest_s or math.inf) / 4)
         self._cookie_names = {
             scheme: login_cookie(tls=scheme == "https", base_path=base).name for scheme in ("http", "https")
@@ -196,7 +196,7 @@ class FrontDoor:
     def open_tunnel(self, client: Client, upstream: asyncio.Transport) -> None:
         """`client`'s connection is a websocket from now on."""
         self._clients.discard(client)
-        is_counted = is_counted_socket(client.request.target, self._name_at)
+        is_counted = self._use.is_counted(client.request.target)
         tunnel = Tunnel(
             user=client.user,
             login_key=client.login_key,
@@ -324,7 +324,7 @@ class FrontDoor:
     def _to_server(
         self, client: Client, request: RequestHead, line: bytes, route: Route, fields: bytes, *, upgrade: bool
     ) -> None:
-        client.is_use = is_use(request.method, request.target, self._name_at)
+        client.is_use = self._use.is_use(request.method, request.target)
         if client.is_use:
             self._servers.touch(route.user)
         pool = self._pools.get(route)

@@ -11,29 +11,42 @@ What kernels and terminals do is asked of the server itself (`minihub/servers/us
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from minihub.auth.origin import SAFE_METHODS
 
-_OWN_SOCKETS = ("api/", "terminals/websocket/")
 _NEVER_USE = ("lab/api/", "terminals/websocket/")
 PINGS_PER_S = 40.0
 """Bytes a second, both ways: what only keeps a websocket open is less. Jupyter's own ping and pong are 52 bytes with TLS every 30 s."""
 
 
-def is_use(method: str, target: str, start: int) -> bool:
-    """Whether a request says that somebody works.
+class UseRules:
+    """Knows the paths of one hub."""
 
-    Args:
-        method: Of the request.
-        target: Path and query as sent, to a user's server.
-        start: Where in it the user's name begins: behind BASE/user/.
-    """
-    # The hot path: no copy of the target.
-    begin = target.find("/", start) + 1
-    if target.startswith("api/", begin):
-        return method not in SAFE_METHODS
-    return not target.startswith(_NEVER_USE, begin)
+    def __init__(self, users: str, background: Iterable[str] = ()) -> None:
+        """Put together.
 
+        Args:
+            users: What stands before a user's name in paths: BASE/user/.
+            background: More paths below /user/NAME/ that are no use, `idle.background_paths`.
+        """
+        self._name_at = len(users)
+        self._never = (*_NEVER_USE, *background)
+        self._uncounted = ("api/", *self._never)
 
-def is_counted_socket(target: str, start: int) -> bool:
-    """Whether the traffic of a websocket is looked at: an application's, not Jupyter's own."""
-    return not target.startswith(_OWN_SOCKETS, target.find("/", start) + 1)
+    def is_use(self, method: str, target: str) -> bool:
+        """Whether a request to a user's server says that somebody works.
+
+        Args:
+            method: Of the request.
+            target: Path and query as sent.
+        """
+        # The hot path: no copy of the target.
+        begin = target.find("/", self._name_at) + 1
+        if target.startswith("api/", begin):
+            return method not in SAFE_METHODS
+        return not target.startswith(self._never, begin)
+
+    def is_counted(self, target: str) -> bool:
+        """Whether the traffic of a websocket is looked at: an application's, not Jupyter's own."""
+        return not target.startswith(self._uncounted, target.find("/", self._name_at) + 1)

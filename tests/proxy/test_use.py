@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from minihub.proxy.use import is_counted_socket, is_use
+from minihub.idle_settings import IdleSettings
+from minihub.proxy.use import UseRules
 
-START = len("/jupyter/user/")
+RULES = UseRules("/jupyter/user/", IdleSettings().background_paths)
+is_use, is_counted = RULES.is_use, RULES.is_counted
 
 
 def target(path, user="ada"):
@@ -34,8 +36,8 @@ def target(path, user="ada"):
 )
 @pytest.mark.parametrize("method", ["GET", "HEAD", "OPTIONS"])
 def test_what_a_tab_asks_again_and_again_is_no_use(path, method):
-    assert not is_use(method, target(path), START)
-    assert not is_use(method, target(path, "api%40site"), START), "wherever the name ends"
+    assert not is_use(method, target(path))
+    assert not is_use(method, target(path, "api%40site")), "wherever the name ends"
 
 
 @pytest.mark.parametrize(
@@ -58,25 +60,32 @@ def test_what_a_tab_asks_again_and_again_is_no_use(path, method):
     ],
 )
 def test_everything_else_is(method, path):
-    assert is_use(method, target(path), START)
+    assert is_use(method, target(path))
 
 
 def test_lab_writes_its_workspace_down_by_itself():
-    assert not is_use("PUT", target("lab/api/workspaces/default"), START)
+    assert not is_use("PUT", target("lab/api/workspaces/default"))
+
+
+@pytest.mark.parametrize("path", ["git/work/status", "dask/clusters", "scheduler/jobs"])
+def test_extensions_that_ask_by_themselves_are_told_by_the_site(path):
+    assert not is_use("POST", target(path))
+    assert not is_counted(target(path))
+    assert UseRules("/jupyter/user/").is_use("POST", target(path))
 
 
 def test_a_user_called_api_is_like_everybody():
-    assert is_use("GET", target("rstudio/", "api"), START)
-    assert not is_use("GET", target("api/kernels", "api"), START)
+    assert is_use("GET", target("rstudio/", "api"))
+    assert not is_use("GET", target("api/kernels", "api"))
 
 
 @pytest.mark.parametrize("path", ["proxy/8080/socket", "lsp/ws/python-lsp-server", "desktop/websockify"])
 def test_websockets_of_applications_are_looked_at(path):
-    assert is_counted_socket(target(path), START)
+    assert is_counted(target(path))
 
 
 @pytest.mark.parametrize(
     "path", ["api/kernels/0-1/channels?session_id=1", "terminals/websocket/1", "api/events/subscribe"]
 )
 def test_jupyters_own_are_not(path):
-    assert not is_counted_socket(target(path), START)
+    assert not is_counted(target(path))

@@ -329,6 +329,8 @@ def test_the_first_rule_that_fits_holds():
         ({"after_s": -1}, "idle.after_s"),
         ({"warn_s": 0}, "idle.warn_s"),
         ({"max_postpones": -1}, "idle.max_postpones"),
+        ({"background_paths": ["git"]}, "'git' does not begin without and end with a slash"),
+        ({"background_paths": [""]}, "idle.background_paths"),
     ],
 )
 def test_settings_that_make_no_sense(raw, words):
