@@ -47,7 +47,7 @@ class UsageReader(Protocol):
 class Watched(Protocol):
     """The part of the manager that is needed."""
 
-    def last_use(self, user: str) -> float | None:
+    def last_activity(self, user: str) -> float | None:
         """Wall seconds of the last use of `user`'s server that the hub was told of."""
         ...
 
@@ -148,7 +148,7 @@ class IdleLoop:
         now = self._clock.wall()
         watch = self._watch(attempt, now)
         used_at = max(
-            attempt.last_activity or 0.0, watch.used_at, self._watched.last_use(attempt.user) or 0.0
+            attempt.last_activity or 0.0, watch.used_at, self._watched.last_activity(attempt.user) or 0.0
         )
         verdict = judge(self._seen(attempt, watch, used_at), watch.limits, self._outages, now)
         if verdict.idle_warned_at is not None and watch.idle_warned_at is None:

@@ -151,7 +151,7 @@ class Manager:
             log.info("%s: the server cannot be reached; looking whether its job still runs", user)
             self._supervisor.list_now.set()
 
-    def last_use(self, user: str) -> float | None:
+    def last_activity(self, user: str) -> float | None:
         """Wall seconds of the last use of `user`'s server that this process was told of."""
         return self._activity.get(user)
 

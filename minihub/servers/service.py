@@ -85,6 +85,13 @@ class Servers(Protocol):
         """`user`'s server is used now: traffic passed that no idle tab makes. Cheap."""
         ...
 
+    def last_activity(self, user: str) -> float | None:
+        """Wall seconds of the last use of `user`'s server that this hub process was told of; None if of none.
+
+        What kernels and terminals did is in `Attempt.last_activity` only, as far as the server was asked.
+        """
+        ...
+
     def note_activity(self, user: str, at: float) -> None:
         """`user`'s server was used at `at`, wall seconds, says a program; what lies ahead counts as now. Cheap."""
         ...

@@ -123,6 +123,8 @@ class FakeServers:
         self.estimate_gate: asyncio.Event | None = None
         self.stop_error: HubError | None = None
         self.postpone_error: HubError | None = None
+        self.active: dict[str, float] = {}
+        """When each server was used last."""
         self.stop_gate: asyncio.Event | None = None
         self.stops_at_once = False
         self.asked: list[tuple[Any, ...]] = []
@@ -141,6 +143,9 @@ class FakeServers:
 
     def doubt(self, user: str) -> None:
         return None
+
+    def last_activity(self, user: str) -> float | None:
+        return self.active.get(user)
 
     def note_activity(self, user: str, at: float) -> None:
         self.asked.append(("note_activity", user, at))
