@@ -30,7 +30,8 @@ CLIENTS = Path(sys.prefix) / "clients" / "bin"
 SCRIPT = Path(__file__).parent / "clients" / "run_in_kernel.py"
 ECHO = Path(__file__).parent / "home" / "echo_app.py"
 WORKING = ("bob", "carol", "dave")
-AFTER_S, WARN_S, POSTPONE_S = 8, 6, 10
+AFTER_S, WARN_S, POSTPONE_S = 12, 8, 14
+"""An idle tab asks most things every 10 s."""
 CULL_S = 5
 """More than the second in which each server is asked."""
 
@@ -180,19 +181,20 @@ async def test_a_lab_whose_tab_is_open_is_stopped_when_nobody_works_in_it(
     """Warned, kept for once, not forgotten by a restart of the hub, stopped; those that work go on."""
     async with visitor(hub, "alice") as alice:
         await alice.log_in(passwords["alice"])
-        await log_in(page, hub, "alice", passwords, "/user/alice/lab?reset")
-        await expect(page.locator(".jp-LauncherCard").first).to_be_visible()
-        home = await context.new_page()
-
-        # From now on nobody does anything in it, but its tab asks on.
         hub.end()
         hub.change(idle={"after_s": AFTER_S, "warn_s": WARN_S, "postpone_s": POSTPONE_S, "max_postpones": 1})
         hub.start()
+        await log_in(page, hub, "alice", passwords, "/user/alice/lab?reset")
+        await expect(page.locator(".jp-LauncherCard").first).to_be_visible()
+        # From now on nobody does anything in it, but its tab asks on.
         began = time.time()
+        asked = []
+        page.on("request", lambda request: asked.append((request.method, request.url)))
+        home = await context.new_page()
         await home.goto(f"{hub.url}/hub/home")
         warning = home.locator("#stop-warning")
         await expect(warning).to_contain_text("Nothing has been done in this server since")
-        assert time.time() - began >= AFTER_S - WARN_S
+        assert time.time() - began >= AFTER_S - WARN_S - 2, "from the last file that Lab loaded"
         warned = (await alice.server())["idle"]
         await take(home, "idle-warning")
         await home.locator("#postpone").click()
@@ -206,16 +208,18 @@ async def test_a_lab_whose_tab_is_open_is_stopped_when_nobody_works_in_it(
         hub.end()
         hub.start()
         restarted = time.time()
+        asked.clear()
         await home.reload()
         await expect(warning).to_be_visible()
         await expect(home.locator("#postpone")).to_have_count(0)
         server = await alice.wait_state("stopped", timeout_s=30)
         assert time.time() - restarted >= AFTER_S
         assert server["stop_cause"] == "idle"
-        await expect(home.locator("main")).to_contain_text("Stopped because nothing was done in it for 8 s.")
+        assert [url for method, url in asked if method == "GET" and "/user/alice/api/" in url], asked
+        await expect(home.locator("main")).to_contain_text("Stopped because nothing was done in it for 12 s.")
         await take(home, "idle-stopped")
         _, history = await alice.get("/hub/history")
-        assert "Stopped because nothing was done in it for 8 s." in text_of(history)
+        assert "Stopped because nothing was done in it for 12 s." in text_of(history)
         assert "stop user=(hub) address= outcome=idle alice" in hub.log
 
     # The others' time is up as well by now, were they idle.
