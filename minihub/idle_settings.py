@@ -43,7 +43,7 @@ class IdleSettings(Section):
         0, description="A server is stopped so long after its job started, in use or not; 0: never."
     )
     postpone_s: Seconds = Field(
-        7200, description="A user who is warned may keep an idle server for so long, by a button."
+        7200, description="A user who is warned may keep an idle server for so much longer, by a button."
     )
     max_postpones: int = Field(
         3, ge=0, description="How often one may do so in the life of a server; 0: not at all."

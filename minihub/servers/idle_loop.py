@@ -11,7 +11,7 @@ import asyncio
 import logging
 import math
 import zlib
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -30,6 +30,8 @@ log = logging.getLogger(__name__)
 
 RESOLUTION_S = 30.0
 """How exactly the last use of a server is known, and how often all are looked at at least."""
+_AT_ONCE = 50
+"""Servers; between so many others have their turn: a judgement takes some 50 us."""
 _ASK_AT_ONCE = 4
 _SPREAD_S = 60.0
 """Over so long the first questions after a restart of the hub are spread."""
@@ -129,11 +131,13 @@ class IdleLoop:
         ready = [one for one in self._supervisor.registry.live() if one.state is State.READY]
         present = {one.user for one in ready}
         self._watches = {user: watch for user, watch in self._watches.items() if user in present}
-        # All at once: what is written down shares a commit.
-        done = await asyncio.gather(*(self._judge(attempt) for attempt in ready), return_exceptions=True)
-        for attempt, error in zip(ready, done, strict=True):
-            if error is not None:
-                self._pass_over(attempt, error)
+        for some in _batched(ready, _AT_ONCE):
+            # What is written down shares a commit.
+            done = await asyncio.gather(*(self._judge(attempt) for attempt in some), return_exceptions=True)
+            for attempt, error in zip(some, done, strict=True):
+                if error is not None:
+                    self._pass_over(attempt, error)
+            await asyncio.sleep(0)
 
     def _pass_over(self, attempt: Attempt, error: BaseException) -> None:
         """One server's trouble, a bug of ours that it meets, is not the others'."""
@@ -257,6 +261,11 @@ class IdleLoop:
                 # Whatever the node's clock says: since the last answer something was done.
                 watch.used_at = max(watch.used_at, watch.asked_at)
         watch.asked_at, watch.told = asked_at, usage.last_activity
+
+
+def _batched(attempts: list[Attempt], size: int) -> Iterator[list[Attempt]]:
+    """Cut a list into pieces."""
+    return (attempts[start : start + size] for start in range(0, len(attempts), size))
 
 
 def _without_times(clock: StopClock) -> tuple[StopCause, float, bool, int]:

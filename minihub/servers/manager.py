@@ -307,8 +307,8 @@ class Manager:
         if clock.postpones_left == 0:
             raise Conflict("The stop of this server cannot be put off any more.")
         log.info("%s: its stop is put off by %s", user, by)
-        until = life.Postponed(self._clock.wall() + clock.postpone_s)
-        return await self._supervisor.feed_for_request(attempt, until) or attempt, True
+        until = max(clock.stops_at, self._clock.wall()) + clock.postpone_s
+        return await self._supervisor.feed_for_request(attempt, life.Postponed(until)) or attempt, True
 
     async def wait_final(self, user: str, timeout_s: float) -> bool:
         """Wait until `user` has no live attempt."""
