@@ -225,6 +225,7 @@ class _Hub:
         self._entrance.start()
         self._stalls.start()
         await self._manager.adopt_all()
+        await self._idle.look()
         runner = web.AppRunner(self._app, shutdown_timeout=_SHUTDOWN_S, **RUNNER_OPTIONS)
         await runner.setup()
         stack.push_async_callback(runner.cleanup)

@@ -55,7 +55,7 @@ class IdleSettings(Section):
         0,
         description="So often each server is asked what it does, though no limit is near, so that last_activity in the REST API "
         "counts kernels and terminals too. Set it (300) where jupyterhub-idle-culler or the like decides by that; "
-        "0: only use through the hub counts there.",
+        "0: only use through the hub counts there. After a restart of the hub all count as used just then.",
     )
     background_paths: tuple[str, ...] = Field(
         ("dask/", "git/", "nvdashboard/", "scheduler/"),

@@ -180,6 +180,8 @@ class IdleLoop:
             watch = _Watch(key, limits, now, place * min(_SPREAD_S, limits.warn_s / 4))
             if limits.ask_every_s:
                 watch.ask_next = now + place * limits.ask_every_s
+                # Who reads last_activity must not take for idle what nobody looked at: while the hub was away, say.
+                watch.used_at = now
             self._watches[attempt.user] = watch
         return watch
 

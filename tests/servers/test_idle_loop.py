@@ -336,6 +336,18 @@ async def test_for_tools_that_read_the_last_activity_servers_are_asked_though_no
     assert watched.get("busy").clock is None
 
 
+async def test_what_a_hub_did_not_see_is_not_idle_for_those_tools(make):
+    before = make(ask_every_s=300)
+    await before.hub.ready()
+    await before.hub.supervisor.close()
+    hub = Hub(before.hub.store, before.hub.scheduler, before.hub.clock)
+    hub.clock.advance(3 * HOUR)
+    await hub.manager.adopt_all()
+    after = make(hub, ask_every_s=300)
+    await after.loop.look()
+    assert after.get().last_activity == hub.clock.now
+
+
 async def test_one_servers_trouble_is_not_the_others(make, monkeypatch):
     watched = make(after_s=2 * HOUR)
     await watched.hub.ready("bad")
