@@ -29,12 +29,14 @@ from minihub.proxy.front import FrontDoor, make_rules
 from minihub.proxy.hub_app import RUNNER_OPTIONS, HubApp
 from minihub.proxy.pool import Pools
 from minihub.proxy.prober import Prober
+from minihub.proxy.usage_reader import PoolUsageReader
 from minihub.schedulers.base import Scheduler, parse_port
+from minihub.servers.idle_loop import IdleLoop
 from minihub.servers.jobscript import default_path, verify_proof
 from minihub.servers.lifecycle import Clocks
 from minihub.servers.listing import ListingLoop, ListingSettings
 from minihub.servers.manager import Manager
-from minihub.servers.model import Attempt
+from minihub.servers.model import Attempt, StopCause
 from minihub.servers.registry import Registry
 from minihub.servers.supervisor import Supervisor, SupervisorSettings
 from minihub.stalls import StallWatch
@@ -50,6 +52,8 @@ from minihub.web.urls import Urls
 log = logging.getLogger(__name__)
 
 _SHUTDOWN_S = 5
+_ITSELF = "(hub)"
+"""Who did it, in the audit log, where nobody did: no Unix user is called so."""
 
 
 async def serve(ground: Ground) -> None:
@@ -166,6 +170,14 @@ class _Hub:
             clock,
             self._preparer.prepare,
         )
+        self._idle = IdleLoop(
+            self._manager,
+            self._supervisor,
+            PoolUsageReader(self._pools, base_path=settings.hub.base_path),
+            settings.idle,
+            clock,
+            self._record_stop,
+        )
         self._access = AccessLog(Path(path), clock) if (path := settings.proxy.access_log) else None
         self._door = FrontDoor(
             servers=self._manager,
@@ -205,6 +217,9 @@ class _Hub:
             websockets=self._door.websockets,
         )
 
+    async def _record_stop(self, attempt: Attempt, cause: StopCause) -> None:
+        await self._audit("stop", user=_ITSELF, address="", outcome=cause.value, detail=attempt.user)
+
     def _close_user(self, user: str) -> None:
         self._door.close_user(user)
 
@@ -216,6 +231,7 @@ class _Hub:
         self._entrance.start()
         self._stalls.start()
         await self._manager.adopt_all()
+        await self._idle.look()
         runner = web.AppRunner(self._app, shutdown_timeout=_SHUTDOWN_S, **RUNNER_OPTIONS)
         await runner.setup()
         stack.push_async_callback(runner.cleanup)
@@ -229,6 +245,7 @@ class _Hub:
         )
         self._loops.keep(self._look, name="listing")
         self._loops.keep(self._listing.run_clocks, name="clocks")
+        self._loops.keep(self._idle.run, name="idle")
         self._keeper.keep(tidy_now_and_then, name="tidying")
         if self._tls is not None:
             self._keeper.keep(self._tls.reload_when_renewed, name="certificate")
@@ -256,6 +273,7 @@ class _Hub:
         """Stop the work; touches no job."""
         self._stalls.close()
         await self._loops.close()
+        await self._idle.close()
         await self._supervisor.close()
         await self._pools.close()
         if self._access is not None:

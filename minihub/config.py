@@ -9,20 +9,14 @@ from __future__ import annotations
 import difflib
 from collections.abc import Mapping
 from ipaddress import ip_network
-from typing import Annotated, Any, Literal
+from typing import Any, Literal, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
 
 from minihub.errors import ConfigError
+from minihub.idle_settings import IdleSettings
+from minihub.section import Seconds, Section
 from minihub.toml_lines import find_line
-
-Seconds = Annotated[float, Field(gt=0)]
-
-
-class Section(BaseModel):
-    """A table of the settings file; unknown keys are errors."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
 
 
 class HubSettings(Section):
@@ -376,6 +370,7 @@ class Settings(Section):
     proxy: ProxySettings = Field(ProxySettings(), description="The front door.")
     auth: AuthSettings = Field(AuthSettings(), description="Logins.")
     servers: ServersSettings = Field(ServersSettings(), description="Users' servers.")
+    idle: IdleSettings = Field(IdleSettings(), description="The end of servers that nobody uses.")
     options: OptionsSettings = Field(OptionsSettings(), description="The options form.")
     jupyter: JupyterSettings = Field(JupyterSettings(), description="Jupyter on the nodes.")
     slurm: SlurmSettings = Field(SlurmSettings(), description="Slurm.")
@@ -430,8 +425,11 @@ def _explain(problem: Any) -> str:
 
 def _keys_beside(loc: tuple[Any, ...]) -> list[str]:
     model: type[BaseModel] = Settings
-    for part in loc[:-1]:
-        annotation = model.model_fields[str(part)].annotation
-        assert isinstance(annotation, type)
+    names = iter(loc[:-1])
+    for name in names:
+        annotation = model.model_fields[str(name)].annotation
+        if not isinstance(annotation, type):  # tables by name: dict[str, a section]
+            annotation = get_args(annotation)[-1]
+            next(names)
         model = annotation
     return list(model.model_fields)

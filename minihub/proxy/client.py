@@ -65,6 +65,7 @@ class Client(Connection):
         "_upgrade",
         "body",
         "cookie",
+        "is_use",
         "known",
         "login_key",
         "memo",
@@ -79,6 +80,8 @@ class Client(Connection):
         self.user = ""
         """Whose server the exchange goes to; "" between exchanges and on the hub's own pages."""
         self.login_key = ""
+        self.is_use = False
+        """The exchange says that somebody works on the server; see `use`."""
         self.cookie = ""
         """The login cookie that let the exchange in, "" for a token."""
         self.memo: Memo | None = None

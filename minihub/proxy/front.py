@@ -31,6 +31,7 @@ from minihub.proxy.sockets import was_used_within
 from minihub.proxy.tally import Tally
 from minihub.proxy.tunnel import Tunnel
 from minihub.proxy.upstream import Lost, Upstream
+from minihub.proxy.use import PINGS_PER_S, UseRules
 from minihub.proxy.wire import RequestHead
 from minihub.servers.model import Route
 from minihub.servers.service import Servers
@@ -39,7 +40,9 @@ from minihub.tasks import TaskKeeper
 log = logging.getLogger(__name__)
 
 RECHECK_S = 60.0
-"""How often open websockets and long answers are looked at: is there traffic, is the login still good?"""
+"""How often open websockets and long answers are looked at: is the login still good?"""
+USE_S = 30.0
+"""How often they are looked at for traffic that is use of the server; oftener where servers are stopped sooner than usual."""
 ASK_S = 30.0
 """How long the store may take to say who knocks."""
 BACKLOG = 1024
@@ -91,6 +94,8 @@ class FrontDoor:
         self._users = f"{base}user/"
         self._probe = f"{base}hub/probe"
         """The only one of the hub's own pages that is a websocket."""
+        self._use = UseRules(self._users, settings.idle.background_paths)
+        self._use_s = min(USE_S, (settings.idle.shortest_s or math.inf) / 4)
         self._cookie_names = {
             scheme: login_cookie(tls=scheme == "https", base_path=base).name for scheme in ("http", "https")
         }
@@ -134,6 +139,7 @@ class FrontDoor:
         )
         self._keeper.keep(self._sweep, name="deadlines")
         self._keeper.keep(self._recheck, name="recheck of logins")
+        self._keeper.keep(self._watch_use, name="use of connections")
         number = self._listening.sockets[0].getsockname()[1]
         assert isinstance(number, int)
         return number
@@ -192,6 +198,7 @@ class FrontDoor:
     def open_tunnel(self, client: Client, upstream: asyncio.Transport) -> None:
         """`client`'s connection is a websocket from now on."""
         self._clients.discard(client)
+        is_counted = self._use.is_counted(client.request.target)
         tunnel = Tunnel(
             user=client.user,
             login_key=client.login_key,
@@ -200,6 +207,7 @@ class FrontDoor:
             transport=client.transport,
             server=upstream,
             forget=self._forget_tunnel,
+            moved=0 if is_counted else None,
         )
         self._tunnels.add(tunnel)
         self.tally.tunnels += 1
@@ -318,7 +326,9 @@ class FrontDoor:
     def _to_server(
         self, client: Client, request: RequestHead, line: bytes, route: Route, fields: bytes, *, upgrade: bool
     ) -> None:
-        self._servers.touch(route.user)
+        client.is_use = self._use.is_use(request.method, request.target)
+        if client.is_use:
+            self._servers.touch(route.user)
         pool = self._pools.get(route)
         client.send_to_server(pool, line + fields + request.plain + pool.authorization_end, upgrade=upgrade)
 
@@ -402,7 +412,7 @@ class FrontDoor:
                 log.warning("logins behind open connections could not be looked at: %s", error)
 
     async def recheck_logins(self, within_s: float) -> None:
-        """Look at what has been open for long: traffic counts as use of server and login, and an expired login ends.
+        """Look at what has been open for long: traffic counts as use of the login, and an expired one ends.
 
         Args:
             within_s: Traffic of so many seconds counts.
@@ -411,9 +421,25 @@ class FrontDoor:
         for live in lives:
             if not (live.user and was_used_within(live.transport, within_s)):
                 continue
-            self._servers.touch(live.user)
             if live.cookie and await self._identity.login(live.cookie) is None:
                 live.break_off()
+
+    async def _watch_use(self) -> None:
+        while True:
+            await asyncio.sleep(self._use_s)
+            self.note_use(self._use_s)
+
+    def note_use(self, within_s: float) -> None:
+        """Look at open websockets and long answers: those with traffic of the last `within_s` say that their server is used."""
+        for client in self._clients:
+            if client.user and client.is_use and was_used_within(client.transport, within_s):
+                self._servers.touch(client.user)
+        for tunnel in self._tunnels:
+            if tunnel.moved is None:
+                continue
+            before, tunnel.moved = tunnel.moved, sum(tunnel.count_bytes())
+            if tunnel.moved - before > PINGS_PER_S * within_s:
+                self._servers.touch(tunnel.user)
 
 
 _UPGRADE = b"Connection: Upgrade\r\nUpgrade: websocket\r\n\r\n"

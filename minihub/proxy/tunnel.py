@@ -28,6 +28,7 @@ class Tunnel:
         "is_half_closed",
         "last_bytes",
         "login_key",
+        "moved",
         "server",
         "transport",
         "user",
@@ -43,6 +44,7 @@ class Tunnel:
         transport: asyncio.Transport,
         server: asyncio.Transport,
         forget: Callable[[Tunnel], None],
+        moved: int | None = None,
     ) -> None:
         """Join two transports; what each has read before is written to the other already.
 
@@ -54,11 +56,14 @@ class Tunnel:
             transport: Of the browser.
             server: The connection to the user's Jupyter.
             forget: Told once, when one end is gone and the other is on its way out.
+            moved: 0, or None: its traffic is not looked at.
         """
         self.user = user
         self.login_key = login_key
         self.cookie = cookie
         self.address = address
+        self.moved = moved
+        """Bytes that had passed when somebody looked last, both ways together; None: nobody does."""
         self.transport = transport
         self.server = server
         self.is_half_closed = False

@@ -7,6 +7,8 @@ Who calls in: pages, REST API and proxy through `service.Servers` (implemented b
     lifecycle.py    the only place where a state changes: step(attempt, event, now, clocks) (pure)
     supervisor.py   writes attempts down, carries commands out, feeds results back as events
     listing.py      one look at all jobs for everybody; the clocks of waiting
+    idle.py         when a server counts as unused or too old (pure); usage.py: what servers say of themselves (pure)
+    idle_loop.py    watches over use, warns, stops
     matching.py     which job in a listing is whose (pure)
     registry.py     every user's newest attempt in memory; READY *is* the route
     explain.py      why something ended, in plain words (pure)

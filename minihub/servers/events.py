@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from minihub.schedulers.base import Job, JobEnding
-from minihub.servers.model import Failure, StopCause
+from minihub.servers.model import Failure, StopCause, StopClock
 
 # ---- events ---------------------------------------------------------------------------------------------------------
 
@@ -85,6 +85,8 @@ class StopWanted:
     """Somebody or something wants the end."""
 
     cause: StopCause
+    limit_s: float | None = None
+    """With IDLE or AGE: the limit that was reached."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +99,21 @@ class LogRead:
 @dataclass(frozen=True, slots=True)
 class Adopted:
     """A new hub process takes over; the one before may have been gone for long."""
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """What is known of the server's use, and when it will be stopped for lack of it, or for its age."""
+
+    used_at: float
+    clock: StopClock | None
+
+
+@dataclass(frozen=True, slots=True)
+class Postponed:
+    """The user keeps an idle server until then."""
+
+    until: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +135,8 @@ Event = (
     | StopWanted
     | LogRead
     | Adopted
+    | Judged
+    | Postponed
     | Ticked
 )
 

@@ -20,7 +20,7 @@ What it does not handle: which job in a listing belongs to the attempt (`servers
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import assert_never
 
 from minihub.schedulers.base import Job, JobEnding, JobPhase
@@ -36,10 +36,12 @@ from minihub.servers.events import (
     JobEnded,
     JobMissing,
     JobSeen,
+    Judged,
     ListNow,
     LogRead,
     NotReached,
     PortReported,
+    Postponed,
     Prove,
     Proved,
     StopWanted,
@@ -48,7 +50,7 @@ from minihub.servers.events import (
     Submitted,
     Ticked,
 )
-from minihub.servers.model import NO_SECRETS, Attempt, Failure, State, StopCause
+from minihub.servers.model import NO_SECRETS, Attempt, Failure, State, StopCause, StopClock
 
 __all__ = [
     "LONG_RUNNING_S",
@@ -64,10 +66,12 @@ __all__ = [
     "JobEnded",
     "JobMissing",
     "JobSeen",
+    "Judged",
     "ListNow",
     "LogRead",
     "NotReached",
     "PortReported",
+    "Postponed",
     "Prove",
     "Proved",
     "Step",
@@ -130,12 +134,16 @@ def step(attempt: Attempt, event: Event, now: float, clocks: Clocks) -> Step:  #
             return (attempt.with_(unreached=why) if attempt.state is State.STARTING else attempt), ()
         case FoundUnsafe(message):
             return _found_unsafe(attempt, message, now)
-        case StopWanted(cause):
-            return _stop_wanted(attempt, cause, None, now)
+        case StopWanted(cause, limit_s):
+            return _stop_wanted(attempt, cause, None, now, limit_s)
         case LogRead(tail):
             return attempt.with_(log_tail=tail), ()
         case Adopted():
             return _adopted(attempt, now, clocks)
+        case Judged(used_at, clock):
+            return _judged(attempt, used_at, clock), ()
+        case Postponed(until):
+            return _postponed(attempt, until), ()
         case Ticked():
             return _ticked(attempt, now, clocks)
         case _:
@@ -308,15 +316,43 @@ def _adopted(attempt: Attempt, now: float, clocks: Clocks) -> Step:
     return waiting, (Prove(),) if attempt.port is not None else ()
 
 
+# ---- use --------------------------------------------------------------------------------------------------------------
+
+
+def _judged(attempt: Attempt, used_at: float, clock: StopClock | None) -> Attempt:
+    if attempt.state is not State.READY:
+        return attempt
+    return attempt.with_(last_activity=max(used_at, attempt.last_activity or 0.0), clock=clock)
+
+
+def _postponed(attempt: Attempt, until: float) -> Attempt:
+    if attempt.state is not State.READY:
+        return attempt
+    clock = attempt.clock
+    if clock is not None:
+        clock = replace(
+            clock,
+            warns_at=clock.warns_at + max(0.0, until - clock.stops_at),
+            stops_at=max(until, clock.stops_at),
+            is_warning=False,
+            postpones_left=max(0, clock.postpones_left - 1),
+        )
+    until = max(until, attempt.postponed_until or 0.0)
+    return attempt.with_(postponed_until=until, postpones=attempt.postpones + 1, clock=clock)
+
+
 # ---- the end --------------------------------------------------------------------------------------------------------
 
 
-def _stop_wanted(attempt: Attempt, cause: StopCause, failure: Failure | None, now: float) -> Step:
+def _stop_wanted(
+    attempt: Attempt, cause: StopCause, failure: Failure | None, now: float, limit_s: float | None = None
+) -> Step:
     if attempt.state is State.STOPPING:
         return attempt, ()
-    stopping = _to(
-        attempt.with_(stop_cause=cause, failure=failure, deadline=None, misses=0), State.STOPPING, now
-    )
+    if cause in (StopCause.IDLE, StopCause.AGE) and attempt.state is not State.READY:
+        return attempt, ()  # judged while it was: its job has been put back into the queue since
+    wanted = attempt.with_(stop_cause=cause, stop_limit_s=limit_s, failure=failure, deadline=None, misses=0)
+    stopping = _to(wanted, State.STOPPING, now)
     if attempt.job_id is None:
         # sbatch is at work: its answer, or the listing, brings the id to be cancelled.
         return stopping, (ListNow(),)
@@ -355,4 +391,4 @@ def _final(attempt: Attempt, now: float) -> Step:
 
 
 def _to(attempt: Attempt, state: State, now: float) -> Attempt:
-    return attempt.with_(state=state, changed_at=now)
+    return attempt.with_(state=state, changed_at=now, clock=None)

@@ -139,7 +139,7 @@ class Manager:
         return route
 
     def touch(self, user: str) -> None:
-        """Traffic passed to `user`'s server now."""
+        """`user`'s server is used now."""
         self._activity[user] = self._clock.wall()
 
     def doubt(self, user: str) -> None:
@@ -152,8 +152,12 @@ class Manager:
             self._supervisor.list_now.set()
 
     def last_activity(self, user: str) -> float | None:
-        """Wall seconds of the last traffic to `user`'s server that this process saw."""
+        """Wall seconds of the last use of `user`'s server that this process was told of."""
         return self._activity.get(user)
+
+    def note_activity(self, user: str, at: float) -> None:
+        """`user`'s server was used at `at`, says somebody else than the proxy."""
+        self._activity[user] = max(self._activity.get(user, 0.0), min(at, self._clock.wall()))
 
     def health(self) -> SchedulerHealth:
         """How our view of the scheduler is."""
@@ -291,6 +295,20 @@ class Manager:
         log.info("%s: stop (%s) wanted by %s", attempt.user, wish.cause.value, wish.by)
         after = await self._supervisor.feed_for_request(attempt, life.StopWanted(wish.cause))
         return after or attempt
+
+    async def postpone(self, user: str, *, by: str) -> tuple[Attempt, bool]:
+        """Keep `user`'s idle server for a while more."""
+        attempt = self._registry.get(user)
+        if attempt is None or attempt.state is not State.READY:
+            raise Conflict("You have no running server.")
+        clock = attempt.clock
+        if clock is None or not clock.is_warning:
+            return attempt, False
+        if clock.postpones_left == 0:
+            raise Conflict("The stop of this server cannot be put off any more.")
+        log.info("%s: its stop is put off by %s", user, by)
+        until = max(clock.stops_at, self._clock.wall()) + clock.postpone_s
+        return await self._supervisor.feed_for_request(attempt, life.Postponed(until)) or attempt, True
 
     async def wait_final(self, user: str, timeout_s: float) -> bool:
         """Wait until `user` has no live attempt."""

@@ -126,6 +126,27 @@ class ServerTls:
 
 
 @dataclass(frozen=True, slots=True)
+class StopClock:
+    """When a READY server will be stopped if nothing happens, and why; see `idle`. Wall seconds."""
+
+    cause: StopCause
+    """IDLE or AGE: what comes first."""
+    limit_s: float
+    """The setting that it goes by."""
+    warns_at: float
+    """When the user will be, or was, warned."""
+    stops_at: float
+    idle_since: float
+    """From when its idle time counts: the last use, or when the hub began to look."""
+    is_warning: bool
+    """It comes soon: the user is told, and may be allowed to postpone it."""
+    postpones_left: int
+    """How often the user may still do that."""
+    postpone_s: float
+    """For how long."""
+
+
+@dataclass(frozen=True, slots=True)
 class Attempt:
     """One start of a user's server, from the wish to its end. `step` in lifecycle.py makes new ones from old."""
 
@@ -172,6 +193,14 @@ class Attempt:
     """With %j; see `job_log_path`."""
     log_tail: str = ""
     last_activity: float | None = None
+    """The last use that is known; true to about 30 s while it is used."""
+    clock: StopClock | None = None
+    """None: nothing but its time limit ends it, as far as is known."""
+    postponed_until: float | None = None
+    """By its user: before that no idle stop."""
+    postpones: int = 0
+    stop_limit_s: float | None = None
+    """With IDLE or AGE: the limit that ended it."""
 
     def with_(self, **changes: object) -> Attempt:
         """Return a copy with `changes`."""

@@ -21,22 +21,32 @@ _VOLATILE = (
     "misses",
     "log_tail",
     "last_activity",
+    "clock",
     "cancel_asked_at",
 )
+_NOT_KEPT = (*_COLUMNS, "secrets", "clock")
+_ACTIVITY_STEP_S = 600
+"""The last use of a server is written down about so often while it is used: not worth more, and read only after a restart."""
 
 
 def is_worth_saving(old: Attempt, new: Attempt) -> bool:
     """Whether `new` differs in anything that a restarted hub would miss."""
     if old is new:
         return False
+    if _activity_step(old) != _activity_step(new):
+        return True
     return any(
         getattr(old, f.name) != getattr(new, f.name) for f in fields(Attempt) if f.name not in _VOLATILE
     )
 
 
+def _activity_step(attempt: Attempt) -> float:
+    return (attempt.last_activity or 0.0) // _ACTIVITY_STEP_S
+
+
 def build_row(attempt: Attempt) -> AttemptRow:
     """The attempt as one row."""
-    data = {k: v for k, v in asdict(attempt).items() if k not in (*_COLUMNS, "secrets")}
+    data = {k: v for k, v in asdict(attempt).items() if k not in _NOT_KEPT}
     return AttemptRow(
         id=attempt.id,
         user=attempt.user,
@@ -61,7 +71,7 @@ def parse_row(row: AttemptRow) -> Attempt:
     try:
         data: dict[str, Any] = json.loads(row.data)
         secrets = json.loads(row.secrets) if row.secrets else {"token": "", "report": ""}
-        known = {f.name for f in fields(Attempt)} - {*_COLUMNS, "secrets", "options", "failure", "stop_cause"}
+        known = {f.name for f in fields(Attempt)} - {*_NOT_KEPT, "options", "failure", "stop_cause"}
         return Attempt(
             id=row.id,
             user=row.user,

@@ -84,11 +84,18 @@ class Servers(Protocol):
         ...
 
     def touch(self, user: str) -> None:
-        """Traffic passed to `user`'s server now. Cheap."""
+        """`user`'s server is used now: traffic passed that no idle tab makes. Cheap."""
         ...
 
     def last_activity(self, user: str) -> float | None:
-        """Wall seconds of the last traffic to `user`'s server that this hub process saw; None if it saw none."""
+        """Wall seconds of the last use of `user`'s server that this hub process was told of; None if of none.
+
+        What kernels and terminals did is in `Attempt.last_activity` only, as far as the server was asked.
+        """
+        ...
+
+    def note_activity(self, user: str, at: float) -> None:
+        """`user`'s server was used at `at`, wall seconds, says a program; what lies ahead counts as now. Cheap."""
         ...
 
     def doubt(self, user: str) -> None:
@@ -124,6 +131,17 @@ class Servers(Protocol):
 
         Returns:
             The attempt (STOPPING, or final already), None if there is none.
+        """
+        ...
+
+    async def postpone(self, user: str, *, by: str) -> tuple[Attempt, bool]:
+        """Put off the stop of `user`'s server of which he is warned; twice is once.
+
+        Returns:
+            The attempt, and whether this call put it off (False: there is no warning now).
+
+        Raises:
+            Conflict: There is no running server, or its stop cannot be put off (any more).
         """
         ...
 

@@ -21,6 +21,7 @@ ROUTES: tuple[tuple[str, str, Handler, Access], ...] = (
     ("POST", "hub/logout", logout.submit, U),
     ("GET", "hub/logout/state", logout.state, A),
     ("GET", "hub/home", home.show, U),
+    ("POST", "hub/postpone", home.postpone, U),
     ("GET", "hub/history", home.history, U),
     ("GET", "hub/spawn", spawn.show, U),
     ("POST", "hub/spawn", spawn.submit, U),

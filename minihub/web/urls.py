@@ -57,6 +57,11 @@ class Urls:
         return f"{self.hub}stop"
 
     @property
+    def postpone(self) -> str:
+        """Where the form goes that keeps an idle server."""
+        return f"{self.hub}postpone"
+
+    @property
     def estimate(self) -> str:
         """When such a server would start (JSON)."""
         return f"{self.hub}spawn/estimate"

@@ -28,6 +28,23 @@ class WaitClock:
 
 
 @dataclass(frozen=True, slots=True)
+class StopView:
+    """When and why a running server will be stopped."""
+
+    cause: str
+    """"idle" or "age"."""
+    warning: bool
+    changes_at: float
+    """When the page has to say something else: wall seconds."""
+    stops_at: float
+    idle_since: float
+    limit: str
+    """In words, as `postpone`."""
+    postpone: str
+    """For how long it may be kept; "" where it may not (any more)."""
+
+
+@dataclass(frozen=True, slots=True)
 class ServerView:
     """What a page shows of a server."""
 
@@ -58,6 +75,8 @@ class ServerView:
     ends_at: float | None
     expected_start: float | None
     clock: WaitClock | None
+    stop: StopView | None
+    """None: nothing but the time limit ends it."""
     log_tail: str
     ended: str
     """Why it ended, in a sentence; "" while it lives."""
@@ -119,6 +138,7 @@ def _view_of(
         ends_at=attempt.ends_at if attempt.is_live else None,
         expected_start=attempt.expected_start if attempt.state is State.QUEUED else None,
         clock=_clock(attempt, tr, settings),
+        stop=_stop(attempt, tr),
         log_tail=last_lines(attempt.log_tail),
         ended=_ended(attempt, tr),
         hindrance=tr.message(explain.hindrance(attempt)),
@@ -173,7 +193,22 @@ def _ended(attempt: Attempt, tr: Translator) -> str:
         return ""
     if attempt.failure:
         return tr.message(attempt.failure.message)
-    return tr(words.STOP_CAUSES[attempt.stop_cause]) if attempt.stop_cause else tr("Ended by itself.")
+    return words.stop_cause(attempt, tr) or tr("Ended by itself.")
+
+
+def _stop(attempt: Attempt, tr: Translator) -> StopView | None:
+    clock = attempt.clock
+    if clock is None:
+        return None
+    return StopView(
+        cause=clock.cause.value,
+        warning=clock.is_warning,
+        changes_at=clock.stops_at if clock.is_warning else clock.warns_at,
+        stops_at=clock.stops_at,
+        idle_since=clock.idle_since,
+        limit=words.duration(clock.limit_s, tr),
+        postpone=words.duration(clock.postpone_s, tr) if clock.postpones_left else "",
+    )
 
 
 def _clock(attempt: Attempt, tr: Translator, settings: ServersSettings) -> WaitClock | None:

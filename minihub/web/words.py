@@ -75,6 +75,11 @@ FAILURES = {
 }
 """Causes in a few words, for figures."""
 
+STOP_CAUSES_WITH_LIMIT = {
+    StopCause.IDLE: N_("Stopped because nothing was done in it for %(limit)s."),
+    StopCause.AGE: N_("Stopped because it reached the greatest age that this hub allows, %(limit)s."),
+}
+
 INTERFACES = {
     "lab": N_("JupyterLab"),
     "notebook": N_("Notebook"),
@@ -123,6 +128,16 @@ def duration(seconds: float, tr: Translator) -> str:
     if minute >= 10 or (minute and not second):
         return f"{minute} min"
     return f"{minute} min {second:02d} s" if minute else f"{second} s"
+
+
+def stop_cause(attempt: Attempt, tr: Translator) -> str:
+    """Why the end was wanted, in a sentence; "" if nobody wanted it."""
+    if attempt.stop_cause is None:
+        return ""
+    words = STOP_CAUSES_WITH_LIMIT.get(attempt.stop_cause)
+    if words is not None and attempt.stop_limit_s is not None:
+        return tr(words, limit=duration(attempt.stop_limit_s, tr))
+    return tr(STOP_CAUSES[attempt.stop_cause])
 
 
 def resources(options: ServerOptions, tr: Translator) -> str:

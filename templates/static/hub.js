@@ -46,6 +46,12 @@
   tick();
   setInterval(tick, 1000);
 
+  // A page that will have to say something else then; a moment later, for the hub to know of it.
+  for (const element of document.querySelectorAll("[data-reload-at]")) {
+    const left = Number(element.dataset.reloadAt) - now();
+    if (left > -60 && left < 86400) setTimeout(() => location.reload(), 1000 * (Math.max(left, 0) + 2));
+  }
+
   // A form is sent once; coming back with the Back button makes it usable again.
   for (const form of document.querySelectorAll("form[data-once]")) {
     form.addEventListener("submit", (event) => {

@@ -213,6 +213,7 @@ class Backend:
         self.app = web.Application(client_max_size=1)
         self.app.on_response_prepare.append(self._seen)
         self.app.router.add_route("*", "/user/alice/{name:[a-z0-9_]+}", self.dispatch)
+        self.app.router.add_route("*", "/user/alice/api/{name:ws}", self.dispatch)
         self.app.router.add_route("*", "/user/alice/{tail:.*}", self.head)
 
     async def _seen(self, request, response):

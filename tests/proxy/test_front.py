@@ -783,12 +783,79 @@ async def test_old_connections_are_asked_whether_their_login_is_still_good(backe
     ):
         await ws.send_str("x")
         await ws.receive()
-        hub.servers.touched.clear()
         await hub.proxy.recheck_logins(60)
-        assert hub.servers.touched == ["alice"]
         await ws.send_str("still")
         assert (await ws.receive()).data == "still"
         identity.logins.clear()
         await hub.proxy.recheck_logins(60)
         message = await asyncio.wait_for(ws.receive(), 5)
         assert message.type in (aiohttp.WSMsgType.CLOSED, aiohttp.WSMsgType.ERROR)
+
+
+# -- what counts as use ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "counts"),
+    [
+        ("GET", "api/kernels?1732600000", False),
+        ("GET", "lab/api/settings", False),
+        ("PUT", "lab/api/workspaces/default", False),
+        ("PUT", "api/contents/a.ipynb", True),
+        ("GET", "files/a.csv", True),
+        ("GET", "rstudio/api/kernels", True),
+    ],
+)
+async def test_what_an_idle_tab_asks_is_no_use(backend, method, path, counts):
+    """Neither the first time, when the gate looks, nor later, when the visitor is known."""
+    async with guarded(backend) as (hub, _), aiohttp.ClientSession() as browser:
+        for _ in range(3):
+            hub.servers.touched.clear()
+            async with browser.request(method, hub.url(path), headers=hub.login) as answer:
+                assert answer.status == 200
+            assert hub.servers.touched == (["alice"] if counts else [])
+
+
+async def test_traffic_of_an_applications_websocket_is_use_but_what_keeps_it_open_is_not(backend, browser):
+    async with (
+        guarded(backend) as (hub, _),
+        browser.ws_connect(hub.url("ws"), headers=hub.login) as ws,
+    ):
+        assert hub.servers.touched == ["alice"], "to open it is"
+        hub.proxy.note_use(30)  # from here on
+        hub.servers.touched.clear()
+        for _ in range(4):
+            await ws.ping()
+            await ws.send_str("x")
+            await ws.receive()
+        hub.proxy.note_use(30)
+        assert hub.servers.touched == []
+
+        await ws.send_str("x" * 5000)
+        await ws.receive()
+        await until(lambda: hub.proxy.note_use(30) or hub.servers.touched == ["alice"])
+        hub.proxy.note_use(30)
+        assert hub.servers.touched == ["alice"], "once"
+
+
+async def test_what_jupyters_own_websockets_carry_is_asked_of_the_server(backend, browser):
+    async with (
+        guarded(backend) as (hub, _),
+        browser.ws_connect(hub.url("api/ws"), headers=hub.login) as ws,
+    ):
+        await ws.send_str("x" * 10_000)
+        await ws.receive()
+        hub.proxy.note_use(30)
+        assert hub.servers.touched == []
+
+
+async def test_a_long_answer_is_use_while_it_flows(backend, browser):
+    async with guarded(backend) as (hub, _), browser.get(hub.url("slow"), headers=hub.login) as answer:
+        await answer.content.readany()
+        hub.servers.touched.clear()
+        hub.proxy.note_use(30)
+        assert hub.servers.touched == ["alice"]
+        hub.servers.touched.clear()
+        await asyncio.sleep(0.05)
+        hub.proxy.note_use(0.01)
+        assert hub.servers.touched == []

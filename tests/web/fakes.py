@@ -123,6 +123,9 @@ class FakeServers:
         self.estimate_result: Estimate | HubError = Estimate(NOW + 600)
         self.estimate_gate: asyncio.Event | None = None
         self.stop_error: HubError | None = None
+        self.postpone_error: HubError | None = None
+        self.active: dict[str, float] = {}
+        """When each server was used last."""
         self.stop_gate: asyncio.Event | None = None
         self.stops_at_once = False
         self.asked: list[tuple[Any, ...]] = []
@@ -139,11 +142,21 @@ class FakeServers:
     def touch(self, user: str) -> None:
         return None
 
+    def doubt(self, user: str) -> None:
+        return None
+
     def last_activity(self, user: str) -> float | None:
         return self.active.get(user)
 
-    def doubt(self, user: str) -> None:
-        return None
+    def note_activity(self, user: str, at: float) -> None:
+        self.asked.append(("note_activity", user, at))
+
+    async def postpone(self, user: str, *, by: str) -> tuple[Attempt, bool]:
+        self.asked.append(("postpone", user, by))
+        if self.postpone_error is not None:
+            raise self.postpone_error
+        attempt = self.attempts[user]
+        return attempt, attempt.clock is not None and attempt.clock.is_warning
 
     async def form(self, user: str, prefill: Mapping[str, Any] | None = None) -> OptionsForm:
         self.asked.append(("form", user, dict(prefill or {})))

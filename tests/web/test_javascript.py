@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 
 import pytest
 from aiohttp import web
 from playwright.async_api import async_playwright, expect
 
 from minihub.schedulers.base import Estimate
-from minihub.servers.model import State
+from minihub.servers.model import State, StopCause, StopClock
 from minihub.servers.service import Progress
 from tests.web.fakes import NOW, make_app, make_attempt, make_world
 
@@ -147,3 +148,13 @@ async def test_log_out_by_a_click_tells_when_the_job_is_gone(hub):
     world.servers.attempts["ada"] = make_attempt(State.STOPPED)
 
     await expect(page.get_by_text("Your server was stopped and job 4242 is gone.")).to_be_visible()
+
+
+async def test_the_control_panel_shows_a_warning_by_itself(hub):
+    page, world = hub
+    clock = StopClock(StopCause.IDLE, 7200, NOW + 1, NOW + 600, NOW - 6600, False, 1, 3600)
+    world.servers.attempts["ada"] = make_attempt(State.READY, clock=clock)
+    await page.goto("/hub/home")
+    await expect(page.locator("#stops-at")).to_be_visible()
+    world.servers.attempts["ada"] = make_attempt(State.READY, clock=replace(clock, is_warning=True))
+    await expect(page.locator("#stop-warning")).to_be_visible()

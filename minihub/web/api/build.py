@@ -7,10 +7,11 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any, Literal
 
-from minihub.servers.model import Attempt, State
+from minihub.servers.model import Attempt, State, StopCause
 from minihub.servers.service import Progress
 from minihub.web.api.models import (
     FailureModel,
+    IdleModel,
     JobModel,
     ProgressModel,
     ResourcesModel,
@@ -85,6 +86,23 @@ def job_model(attempt: Attempt, now: float) -> JobModel:
     )
 
 
+def idle_model(attempt: Attempt) -> IdleModel | None:
+    """When and why a running server will be stopped; None where nothing but its time limit ends it."""
+    clock = attempt.clock
+    if clock is None:
+        return None
+    return IdleModel(
+        why="age" if clock.cause is StopCause.AGE else "idle",
+        limit_s=clock.limit_s,
+        idle_since=timestamp(clock.idle_since),
+        stops_at=timestamp(clock.stops_at),
+        warning=clock.is_warning,
+        postponed=attempt.postpones,
+        postponed_until=maybe(attempt.postponed_until),
+        postpones_left=clock.postpones_left,
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class Drawer:
     """Makes the models of servers and users at one moment."""
@@ -128,6 +146,8 @@ class Drawer:
                 reason=failure.reason,
                 advice=failure.advice,
             ),
+            "stop_cause": attempt.stop_cause.value if attempt.stop_cause is not None else None,
+            "idle": idle_model(attempt),
             "ended": maybe(attempt.ended_at),
         }
 

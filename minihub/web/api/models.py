@@ -85,6 +85,22 @@ class FailureModel(Model):
     advice: str
 
 
+class IdleModel(Model):
+    """When and why a running server will be stopped if nothing happens."""
+
+    why: Literal["idle", "age"]
+    limit_s: float
+    """How long it may be idle, or how old it may become."""
+    idle_since: Timestamp
+    stops_at: Timestamp
+    warning: bool
+    """Whether its user is warned now."""
+    postponed: int
+    """How often its user put it off."""
+    postponed_until: Timestamp | None
+    postpones_left: int
+
+
 class ServerModel(Model):
     """One server: the live one, or how the last one ended."""
 
@@ -106,6 +122,10 @@ class ServerModel(Model):
     """submitting, queued, starting, ready, stopping, stopped or failed."""
     job: JobModel
     failure: FailureModel | None
+    stop_cause: str | None
+    """Who or what wanted its end: user, logout, admin, api, idle, age ...; null if nobody did (yet)."""
+    idle: IdleModel | None
+    """null: nothing but its time limit will end it."""
     ended: Timestamp | None
 
 

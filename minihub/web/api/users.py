@@ -88,7 +88,7 @@ class Activity(Moment):
     """When a user, and his server, were active last."""
 
     servers: dict[str, Moment] = Field(default_factory=dict)
-    """Accepted as JupyterHub does, and not used: the hub sees the traffic of servers itself."""
+    """Of the server, under the name "": counts as a use of it, as what passes the front door does."""
 
 
 async def whoami(call: Call[Nothing, Nothing]) -> web.Response:
@@ -249,6 +249,9 @@ async def activity(call: Call[Nothing, Activity]) -> web.Response:
     at = found.get("last_activity")
     if at is not None and not await call.deps.users.active(name, min(at, call.now)):
         raise NotFound(NO_SUCH_USER)
+    used_at = found.get("servers..last_activity")
+    if used_at is not None:
+        call.deps.servers.note_activity(name, used_at)
     return reply(await draw_user(call, name))
 
 

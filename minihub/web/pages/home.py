@@ -8,6 +8,7 @@ from aiohttp import web
 
 from minihub.errors import NotFound, StoreError
 from minihub.servers.model import State
+from minihub.web.client import client_address
 from minihub.web.cookies import set_language_cookie
 from minihub.web.i18n import LANGUAGES
 from minihub.web.keys import DEPS, URLS
@@ -58,6 +59,16 @@ async def show(request: web.Request) -> web.Response:
         store_problem=problem,
         recent=[view_of(request, a) for a in past[:RECENT]],
     )
+
+
+async def postpone(request: web.Request) -> web.Response:
+    """Keep an idle server for a while more, and show its clock again."""
+    deps = request.app[DEPS]
+    user = user_of(request).user
+    _, is_done = await deps.servers.postpone(user, by=user)
+    if is_done:
+        await deps.audit("postpone", user=user, address=client_address(request, deps.settings.hub))
+    return redirect(request.app[URLS].home)
 
 
 async def history(request: web.Request) -> web.Response:

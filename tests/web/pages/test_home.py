@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
-from minihub.errors import StoreError
+from minihub.errors import Conflict, StoreError
 from minihub.servers import explain
-from minihub.servers.model import State
+from minihub.servers.model import State, StopCause, StopClock
 from minihub.servers.service import SchedulerHealth
 from tests.web.fakes import NOW, make_attempt
 
@@ -175,3 +177,95 @@ async def test_what_only_admins_can_mend_is_shown_to_them(browser, user):
     for text in ("ssh-keygen &lt;R&gt;", "<td>1000</td><td>bob</td>", "minihub-&lt;b&gt;", "60 in all."):
         assert (text in page) == (user == "root-of-all"), text
     assert "<td>1055</td>" not in page, "a page is no list of thousands"
+
+
+# ---- servers that will be stopped -----------------------------------------------------------------------------------
+
+
+def put_clock(browser, cause=StopCause.IDLE, **changes):
+    clock = StopClock(cause, 7200, NOW + 60, NOW + 660, NOW - 6540, False, 2, 3600)
+    attempt = make_attempt(State.READY, clock=replace(clock, **changes))
+    browser.log_in().world.servers.attempts["ada"] = attempt
+
+
+async def test_nothing_is_said_of_stops_where_there_are_none(browser):
+    browser.log_in().world.servers.attempts["ada"] = make_attempt(State.READY)
+    page = await home(browser)
+    assert "Stops by itself" not in page
+    assert "stop-warning" not in page
+    assert "data-reload-at" not in page
+
+
+async def test_when_an_idle_server_will_be_stopped_stands_there_long_before(browser):
+    put_clock(browser)
+    page = await home(browser)
+    assert "after 2 h without work: at" in page
+    assert f'data-reload-at="{NOW + 60}"' in page, "the page shows the warning by itself"
+    assert "stop-warning" not in page
+    assert 'id="postpone"' not in page
+
+
+async def test_a_warning_shows_its_clock_and_a_button(browser):
+    put_clock(browser, is_warning=True)
+    page = await home(browser)
+    assert "Nothing has been done in this server since" in page
+    assert f'id="stops-in" data-until="{NOW + 660}">11 min<' in page
+    assert f'data-reload-at="{NOW + 660}"' in page
+    assert "Keep it for 1 h more" in page
+    assert "Stops by itself" not in page
+
+
+async def test_where_it_may_not_be_kept_there_is_no_button(browser):
+    put_clock(browser, is_warning=True, postpones_left=0)
+    page = await home(browser)
+    assert "stop-warning" in page
+    assert 'id="postpone"' not in page
+
+
+async def test_a_server_that_is_too_old(browser):
+    put_clock(browser, StopCause.AGE, is_warning=True, postpones_left=0)
+    page = await home(browser)
+    assert "Servers run for 2 h at most on this hub" in page
+    assert "Any work in it keeps it" not in page
+    put_clock(browser, StopCause.AGE)
+    assert "2 h after its start" in await home(browser)
+
+
+async def test_keeping_it_is_audited_and_leads_back(browser):
+    put_clock(browser, is_warning=True)
+    answer = await browser.send("/hub/postpone")
+    assert (answer.status, answer.headers["Location"]) == (303, "/hub/home")
+    assert ("postpone", "ada", "ada") in browser.world.servers.asked
+    assert [line[0] for line in browser.world.audit_lines] == ["postpone"]
+    put_clock(browser)
+    await browser.send("/hub/postpone")
+    assert len(browser.world.audit_lines) == 1, "nothing was put off"
+
+
+async def test_keeping_it_needs_the_form_and_a_login(browser):
+    assert (await browser.send("/hub/postpone")).headers["Location"].startswith("/hub/login")
+    put_clock(browser, is_warning=True)
+    assert (await browser.post("/hub/postpone")).status == 403
+    assert (await browser.get("/hub/postpone")).status == 405
+    assert browser.world.servers.asked == []
+
+
+async def test_what_cannot_be_put_off_says_so(browser):
+    put_clock(browser, is_warning=True)
+    browser.world.servers.postpone_error = Conflict("The stop of this server cannot be put off any more.")
+    answer = await browser.send("/hub/postpone")
+    assert answer.status == 409
+    assert "cannot be put off any more" in await answer.text()
+
+
+@pytest.mark.parametrize(
+    ("cause", "words"),
+    [
+        (StopCause.IDLE, "Stopped because nothing was done in it for 2 h."),
+        (StopCause.AGE, "Stopped because it reached the greatest age that this hub allows, 2 h."),
+    ],
+)
+async def test_why_it_was_stopped(browser, cause, words):
+    stopped = make_attempt(State.STOPPED, stop_cause=cause, stop_limit_s=7200)
+    browser.log_in().world.servers.attempts["ada"] = stopped
+    assert words in await home(browser)
