@@ -25,9 +25,9 @@ from minihub.helper.client import HelperClient
 from minihub.launching import Preparer, build_report_url
 from minihub.memory import end_start, tidy_now_and_then
 from minihub.proxy.access_log import AccessLog
-from minihub.proxy.front import FrontDoor, make_rules
+from minihub.proxy.front import FrontDoor
 from minihub.proxy.hub_app import RUNNER_OPTIONS, HubApp
-from minihub.proxy.pool import Pools
+from minihub.proxy.pool import Pools, make_rules
 from minihub.proxy.prober import Prober
 from minihub.proxy.usage_reader import PoolUsageReader
 from minihub.schedulers.base import Scheduler, parse_port

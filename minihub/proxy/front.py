@@ -26,7 +26,7 @@ from minihub.proxy.client import Client
 from minihub.proxy.headers import PROBLEM_FIELD, build_server_fields
 from minihub.proxy.hub_app import HubApp, HubWebsocket
 from minihub.proxy.memo import Memos
-from minihub.proxy.pool import Pools, Rules
+from minihub.proxy.pool import Pools
 from minihub.proxy.sockets import was_used_within
 from minihub.proxy.tally import Tally
 from minihub.proxy.tunnel import Tunnel
@@ -48,16 +48,6 @@ ASK_S = 30.0
 BACKLOG = 1024
 HUB_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "PROPFIND"})
 """What the hub's own pages are asked with; they refuse most of it."""
-
-
-def make_rules(settings: Settings) -> Rules:
-    """What the pools of this door have in common."""
-    base = settings.hub.base_path
-    return Rules(
-        base_path=base,
-        own_cookies=own_cookie_names(base),
-        dial_timeout_s=settings.proxy.dial_timeout_s,
-    )
 
 
 class FrontDoor:

@@ -6,6 +6,8 @@ import math
 from collections.abc import Callable
 from typing import Protocol
 
+from minihub.auth.cookies import own_cookie_names
+from minihub.config import Settings
 from minihub.errors import UpstreamError
 from minihub.proxy.dialing import Dialer, Forwarder
 from minihub.proxy.headers import build_answer, build_outbound
@@ -53,6 +55,16 @@ class Rules:
         self.base_path = base_path
         self.own_cookies = own_cookies
         self.dial_timeout_s = dial_timeout_s
+
+
+def make_rules(settings: Settings) -> Rules:
+    """What the pools of this door have in common."""
+    base = settings.hub.base_path
+    return Rules(
+        base_path=base,
+        own_cookies=own_cookie_names(base),
+        dial_timeout_s=settings.proxy.dial_timeout_s,
+    )
 
 
 class Pool:

@@ -161,6 +161,8 @@ def end_words(attempt: Attempt, tr: Translator) -> str:
     """Why a server ended, or is being ended, as said to an admin."""
     if attempt.failure:
         return tr.message(attempt.failure.message)
+    if attempt.stop_cause in STOP_CAUSES_TO_OTHERS:
+        return tr(STOP_CAUSES_TO_OTHERS[attempt.stop_cause])
     if attempt.stop_cause:
-        return tr(STOP_CAUSES_TO_OTHERS.get(attempt.stop_cause) or STOP_CAUSES[attempt.stop_cause])
+        return stop_cause(attempt, tr)
     return "" if attempt.is_live else tr("Ended by itself.")

@@ -24,9 +24,9 @@ from minihub.checks.run import _public_hops
 from minihub.clock import SystemClock
 from minihub.config import parse_settings
 from minihub.places import admin_socket as socket_path
-from minihub.proxy.front import FrontDoor, make_rules
+from minihub.proxy.front import FrontDoor
 from minihub.proxy.hub_app import RUNNER_OPTIONS, HubApp
-from minihub.proxy.pool import Pools
+from minihub.proxy.pool import Pools, make_rules
 from minihub.store.keys import load_keys
 from minihub.tasks import TaskKeeper
 from minihub.web.app import build_app

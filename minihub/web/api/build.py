@@ -115,19 +115,26 @@ class Drawer:
     active: Callable[[str], float | None]
     """When traffic last passed to a user's server, in wall seconds; None if it did not yet."""
 
+    def _last_use(self, attempt: Attempt) -> float | None:
+        """When a server was used last, as far as anybody knows."""
+        now = self.active(attempt.user) if attempt.is_live else None
+        known = [t for t in (now, attempt.last_activity) if t is not None and t >= attempt.created_at]
+        return max(known, default=None)
+
+    def last_activity(self, seen: float | None, attempt: Attempt | None) -> float | None:
+        """When a user was active last: seen by the hub, or by his server."""
+        used = self._last_use(attempt) if attempt is not None else None
+        return max((t for t in (seen, used) if t is not None), default=None)
+
     def server_fields(self, attempt: Attempt) -> dict[str, Any]:
         """The fields of a ServerModel."""
         failure = attempt.failure
-        last_activity = self.active(attempt.user) if attempt.is_live else None
-        known = [
-            t for t in (last_activity, attempt.last_activity) if t is not None and t >= attempt.created_at
-        ]
         path = self.urls.server(attempt.user)
         return {
             "name": "",
             "display_name": "",
             "full_name": f"{attempt.user}/",
-            "last_activity": timestamp(max(known, default=attempt.changed_at)),
+            "last_activity": timestamp(self._last_use(attempt) or attempt.changed_at),
             "started": timestamp(attempt.created_at),
             "pending": pending_of(attempt),
             "ready": attempt.state is State.READY,
@@ -180,7 +187,7 @@ class Drawer:
             ),
             "pending": lambda: pending_of(live),
             "created": lambda: maybe(person.created),
-            "last_activity": lambda: maybe(person.seen),
+            "last_activity": lambda: maybe(self.last_activity(person.seen, attempt)),
             "servers": lambda: {"": self.server(shown)} if shown is not None else {},
         }
         return {

@@ -127,7 +127,7 @@ async def listing(call: Call[UsersQuery, Nothing]) -> web.Response:
     wanted = call.query
     rows, _ = await call.deps.users.list(wanted.name_filter, limit=MAX_USERS)
     chosen = [row for row in rows if _in_state(call, row.name)]
-    key, reverse = _order(wanted.sort)
+    key, reverse = _order(call, wanted.sort)
     chosen.sort(key=key, reverse=reverse)
     page = []
     with_stopped = wanted.include_stopped_servers in ("1", "true")
@@ -139,11 +139,12 @@ async def listing(call: Call[UsersQuery, Nothing]) -> web.Response:
     return reply_page(call, page, len(chosen))
 
 
-def _order(sort: str) -> tuple[Callable[[UserRecord], Any], bool]:
+def _order(call: Call[UsersQuery, Nothing], sort: str) -> tuple[Callable[[UserRecord], Any], bool]:
+    draw, servers = drawer(call), call.deps.servers
     keys: dict[str, Callable[[UserRecord], Any]] = {
         "name": lambda row: row.name,
         "id": lambda row: (row.created_at, row.name),
-        "last_activity": lambda row: (row.last_seen or 0.0, row.name),
+        "last_activity": lambda row: (draw.last_activity(row.last_seen, servers.get(row.name)) or 0.0, row.name),
     }
     return keys[sort.removeprefix("-")], sort.startswith("-")
 
