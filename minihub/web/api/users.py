@@ -145,7 +145,10 @@ def _order(call: Call[UsersQuery, Nothing], sort: str) -> tuple[Callable[[UserRe
     keys: dict[str, Callable[[UserRecord], Any]] = {
         "name": lambda row: row.name,
         "id": lambda row: (row.created_at, row.name),
-        "last_activity": lambda row: (draw.last_activity(row.last_seen, servers.get(row.name)) or 0.0, row.name),
+        "last_activity": lambda row: (
+            draw.last_activity(row.last_seen, servers.get(row.name)) or 0.0,
+            row.name,
+        ),
     }
     return keys[sort.removeprefix("-")], sort.startswith("-")
 
