@@ -38,6 +38,8 @@ def _make_http_log() -> logging.Logger:
 RUNNER_OPTIONS: Final[dict[str, Any]] = {
     # A browser that goes away ends the page it asked for.
     "handler_cancellation": True,
+    # No browser compresses what it sends; aiohttp would answer what it cannot unpack by itself, with a traceback in the log.
+    "auto_decompress": False,
     "max_line_size": 32 * 1024,
     "max_field_size": 64 * 1024,
     # The door closes idle connections; if aiohttp did too, a request could cross with that.

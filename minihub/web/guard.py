@@ -39,10 +39,26 @@ def guarded(handler: Handler, access: Access) -> Handler:
         if access is Access.USER and PRINCIPAL not in request:
             return to_login(request)
         if request.method not in SAFE_METHODS:
+            await _read_form(request)
             await verify_form(request)
         return await handler(request)
 
     return checked
+
+
+async def _read_form(request: web.Request) -> None:
+    """Read the form; aiohttp keeps it for the handler.
+
+    Raises:
+        web.HTTPBadRequest: It is none.
+    """
+    try:
+        await request.post()
+    except (
+        ValueError,
+        LookupError,
+    ) as error:  # bytes that are no text, an unknown charset, parts without names
+        raise web.HTTPBadRequest from error
 
 
 def to_login(request: web.Request) -> web.Response:

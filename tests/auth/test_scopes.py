@@ -183,6 +183,13 @@ def test_everything_covers_itself():
             assert covers(maker, effective_scopes([text], "ada", admin=admin), "ada"), text
 
 
+def test_everything_on_ones_own_things_is_not_everything():
+    maker = token(*(f"{name}!user=ada" for name in IMPLIES), admin=True)
+
+    assert not covers(maker, {"admin"}, "ada")
+    assert covers(maker, {"self"}, "ada")
+
+
 def test_what_is_all_ones_own():
     for scopes, own in (
         ({"self"}, True),

@@ -3,12 +3,12 @@
     tables.py        the table of all endpoints: table_hub.py, table_users.py, table_servers.py
     endpoint.py      what one endpoint is: method, path, handler, scope, models of what comes in and goes out
     routes.py        how requests come to handlers
-    reading.py       query and body into models; whatever is wrong is a 4xx that says what (moments.py: times)
+    reading.py       query and body into models; whatever is wrong is a 4xx that says what (problems.py; moments.py: times)
     access.py        who asks, by token or login
     call.py          one request, read and checked: what a handler gets
     models.py        what goes out, as models; build.py makes them of the hub's values (pure)
     replies.py       from models to responses; pages of lists
-    openapi.py       the description, from the table and the models (pure); documents.py serves it
+    openapi.py       the description, from the table and the models; documents.py serves it
 
     hub.py users.py tokens.py server.py running.py choices.py admin.py    the handlers by topic (people.py: shared)
 

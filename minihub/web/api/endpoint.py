@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
@@ -83,8 +83,6 @@ class Endpoint:
     topic: str = "Hub"
     hidden: bool = False
     """A second form of another entry: served, but not listed in the documents."""
-    more: dict[str, Any] = field(default_factory=dict)
-    """Merged into its OpenAPI operation."""
 
     @property
     def takes_body(self) -> bool:

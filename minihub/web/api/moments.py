@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from datetime import UTC, datetime
 
-from minihub.web.api.reading import InvalidRequest
+from minihub.web.api.problems import InvalidRequest
 
 _AGO = re.compile(r"(\d{1,6})([smhdw])")
 _UNITS_S = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}

@@ -1,4 +1,4 @@
-"""OpenAPI 3.1 from the table of endpoints and the models that check and make what goes over the wire. Pure.
+"""OpenAPI 3.1 from the table of endpoints and the models that check and make what goes over the wire. No I/O.
 
 Source: OpenAPI Specification 3.1.0; https://spec.openapis.org/oas/v3.1.0
 """

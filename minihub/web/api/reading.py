@@ -9,7 +9,8 @@ from typing import Any, NoReturn, TypeVar
 from aiohttp import web
 from pydantic import BaseModel, ValidationError
 
-from minihub.errors import HubError, NotFound, OptionsError
+from minihub.errors import NotFound
+from minihub.web.api.problems import BadRequest, InvalidRequest, NotJson
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -34,25 +35,6 @@ _WORDS = {
 }
 
 
-class InvalidRequest(OptionsError):
-    """The request is wrong; one message per field or parameter."""
-
-    default_message = "The request is not valid; `fields` says what is wrong."
-
-
-class BadRequest(HubError):
-    """The request is wrong as a whole; says what."""
-
-    http_status = 400
-
-
-class NotJson(HubError):
-    """The body is declared as something else."""
-
-    http_status = 415
-    default_message = "Send the body as JSON in UTF-8, with the header Content-Type: application/json."
-
-
 def read_query(request: web.Request, model: type[M]) -> M:
     """The query.
 
@@ -70,11 +52,14 @@ async def read_body(request: web.Request, model: type[M]) -> M:
     """The body; none at all counts as an object without fields.
 
     Raises:
-        NotJson: It is declared as something else.
+        NotJson: It is declared as something else, or compressed.
         BadRequest: It is no JSON object.
         InvalidRequest: Unknown or wrong fields.
         web.HTTPRequestEntityTooLarge: It is too large.
     """
+    # Before the body is looked at: unpacking it could fail. Source: RFC 9110 section 15.5.16.
+    if request.headers.get("Content-Encoding", "identity").strip().lower() not in ("", "identity"):
+        raise NotJson("Send the body as it is, without a Content-Encoding.")
     raw = await request.read()
     if not raw.strip():
         return validate(model, {}, strict=True)

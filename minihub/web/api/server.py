@@ -14,7 +14,7 @@ from minihub.web.api.call import Call
 from minihub.web.api.endpoint import Nothing, Wish
 from minihub.web.api.models import StartRefusedModel
 from minihub.web.api.people import draw_server
-from minihub.web.api.reading import BadRequest
+from minihub.web.api.problems import BadRequest
 from minihub.web.api.replies import dump, no_content, reply
 from minihub.web.keys import KEEPER, STREAMS
 from minihub.web.respond import translator

@@ -17,7 +17,7 @@ from minihub.web.api.endpoint import Nothing, Wish
 from minihub.web.api.models import RevokedModel, SelfModel
 from minihub.web.api.moments import parse_moment
 from minihub.web.api.people import describe, draw_user, drawer, scopes_on
-from minihub.web.api.reading import BadRequest, InvalidRequest
+from minihub.web.api.problems import BadRequest, InvalidRequest
 from minihub.web.api.replies import Paged, no_content, reply, reply_page
 from minihub.web.deps import UserRecord
 

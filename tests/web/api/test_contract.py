@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import json
 import urllib.request
 from concurrent.futures import ThreadPoolExecutor
@@ -12,7 +13,7 @@ from tests.web.api.contract import ADMIN, NAMES, OTHER, exchanges, leaks, real_h
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(240)]
 
-EXAMPLES = {"admin": 2, "user": 2, "nobody": 1}
+EXAMPLES = {"admin": 4, "user": 3, "nobody": 1}
 
 
 @pytest.fixture(scope="module")
@@ -61,6 +62,17 @@ def test_nothing_went_wrong_inside(runs, hub):
 @pytest.mark.parametrize("asker", ["user", "nobody"])
 def test_nobody_saw_what_is_anothers(runs, asker):
     assert leaks(runs[asker][1]) == []
+
+
+def test_bodies_that_cannot_be_unpacked_are_refused(hub):
+    for coding in ("gzip", "deflate", "br", "zstd"):
+        connection = http.client.HTTPConnection(hub.url.partition("//")[2], timeout=20)
+        words = {"Content-Type": "application/json", "Content-Encoding": coding}
+        connection.request("POST", "/hub/api/report", b"\x00{}", words)
+        answer = connection.getresponse()
+
+        assert (answer.status, json.load(answer)["status"]) == (415, 415), coding
+        connection.close()
 
 
 def test_shutdown_is_orderly(hub, runs):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 
 import pytest
@@ -67,6 +68,14 @@ async def test_bodies_that_are_no_json_of_ours(api, body):
     assert api.world.deps.announcements.rows == []
 
 
+@pytest.mark.parametrize("number", ["NaN", "Infinity", "-Infinity"])
+async def test_numbers_that_json_does_not_know_are_no_json(api, number):
+    body = f'{{"older_than_s": {number}}}'.encode()
+    answer = await api.program("admin", user="root-of-all").ask("POST", "/servers/stop", body)
+
+    assert (answer.status, answer.body["message"]) == (400, "The body is not valid JSON.")
+
+
 @pytest.mark.parametrize(
     ("kind", "status"),
     [
@@ -87,6 +96,18 @@ async def test_bodies_must_be_declared_as_json(api, kind, status):
     answer = await program.ask("POST", "/announcements", {"text": "x"}, **{"Content-Type": kind})
 
     assert answer.status == status
+
+
+@pytest.mark.parametrize(
+    "packed", [b"{}", gzip.compress(b'{"text": "x"}'), gzip.compress(b" " * 10_000_000)], ids=len
+)
+@pytest.mark.parametrize("coding", ["gzip", "GZIP", "gzip, identity"])
+async def test_compressed_bodies_are_refused(api, coding, packed):
+    program = api.program("admin", user="root-of-all")
+    answer = await program.ask("POST", "/announcements", packed, **{"Content-Encoding": coding})
+
+    assert answer.status == 415
+    assert api.world.deps.announcements.rows == []
 
 
 async def test_an_empty_body_needs_no_declaration(api):
