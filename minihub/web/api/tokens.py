@@ -28,7 +28,7 @@ class Credentials(Wish):
     """A user's name and password."""
 
     username: Annotated[str, Field(min_length=1, max_length=MAX_NAME_LENGTH)]
-    password: Annotated[str, Field(max_length=MAX_PASSWORD_LENGTH)]
+    password: Annotated[str, Field(max_length=MAX_PASSWORD_LENGTH, repr=False)]
 
 
 class NewToken(Wish):

@@ -27,7 +27,8 @@ MOST_AHEAD_S = 59 * 60
 MAX_NEW = 1_000
 """Names in one POST /users: each can cost a look into a directory."""
 
-Flag = Literal["0", "1", "true", "false"]
+Flag = Literal["0", "1", "true", "false", "True", "False"]
+_ON = ("1", "true", "True")
 UserSort = Literal["id", "-id", "name", "-name", "last_activity", "-last_activity"]
 
 
@@ -130,7 +131,7 @@ async def listing(call: Call[UsersQuery, Nothing]) -> web.Response:
     key, reverse = _order(wanted.sort)
     chosen.sort(key=key, reverse=reverse)
     page = []
-    with_stopped = wanted.include_stopped_servers in ("1", "true")
+    with_stopped = wanted.include_stopped_servers in _ON
     for row in chosen[wanted.offset : wanted.offset + wanted.most]:
         may = scopes_on(call, row.name)
         person = await describe(call, row.name, row, may)
@@ -158,7 +159,7 @@ def _in_state(call: Call[UsersQuery, Nothing], name: str) -> bool:
 async def show(call: Call[UserQuery, Nothing]) -> web.Response:
     """GET /users/NAME."""
     name = call.about("read:users:name")
-    with_stopped = call.query.include_stopped_servers in ("1", "true")
+    with_stopped = call.query.include_stopped_servers in _ON
     return reply(await draw_user(call, name, with_stopped=with_stopped))
 
 

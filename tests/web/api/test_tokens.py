@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from minihub.errors import TooManyAttempts
+from minihub.web.api.tokens import Credentials, NewToken
 from tests.web.fakes import NOW
 
 ALL_ADMIN = ["admin"]
@@ -185,3 +186,10 @@ async def test_last_use_is_shown(api):
     (shown,) = (await program.ask("GET", "/users/ada/tokens")).body["api_tokens"]
 
     assert shown["last_activity"] == "2027-01-15T07:59:00Z"
+
+
+def test_a_password_is_in_no_repr():
+    wish = NewToken(auth=Credentials(username="ada", password="correct horse"))
+
+    assert "ada" in repr(wish)
+    assert "horse" not in repr(wish)

@@ -29,7 +29,7 @@ async def test_stopped_servers_are_shown_if_asked_for(api, admin):
 
     for path in ("/users/ada", "/users?name_filter=ada"):
         mark = "&" if "?" in path else "?"
-        for answer, shown in ((path, False), (f"{path}{mark}include_stopped_servers=1", True)):
+        for answer, shown in ((path, False), (f"{path}{mark}include_stopped_servers=True", True)):
             body = (await admin.ask("GET", answer)).body
             (user,) = body if isinstance(body, list) else [body]
             assert bool(user["servers"]) is shown
