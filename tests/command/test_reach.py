@@ -15,7 +15,9 @@ import pytest
 from aiohttp import web
 from cryptography import x509
 
-from minihub.command.reach import Way
+from minihub import cli
+from minihub.command.reach import Way, way_by_socket
+from minihub.config import Settings, parse_settings
 from minihub.servers.identity import make_self_signed
 
 ROOT = Path(__file__).parents[2]
@@ -202,3 +204,22 @@ async def test_refusals_have_their_exit_status_and_the_hubs_words(minihub, hub, 
 
 def test_the_token_is_in_no_representation():
     assert "mh_secret" not in repr(Way("https://hub.example.org/hub/api", "the hub", token="mh_secret"))
+
+
+def test_the_hub_may_have_been_started_by_somebody_else(monkeypatch, tmp_path):
+    """As its own user one asks a hub that root has started, which keeps its state elsewhere."""
+    monkeypatch.setattr("os.geteuid", lambda: 1000)
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    system = Path("/var/lib/minihub/admin.sock")
+    assert cli._sockets(Settings()) == [tmp_path / "minihub" / "admin.sock", system]
+    named = parse_settings({"hub": {"state_dir": "/srv/hub"}})
+    assert cli._sockets(named) == [Path("/srv/hub/admin.sock")]
+
+
+async def test_the_first_socket_on_which_a_hub_listens_is_taken(hub, directory):
+    dead = directory / "dead.sock"
+    with socket.socket(socket.AF_UNIX) as left:
+        left.bind(str(dead))
+    live = directory / "state" / "admin.sock"
+    with way_by_socket([directory / "none.sock", dead, live], "/") as way:
+        assert (way.is_local, way.socket_path) == (True, str(live))

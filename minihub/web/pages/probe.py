@@ -7,6 +7,7 @@ are to arrive one after the other.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from typing import Any
 
 from aiohttp import WSMsgType, web
@@ -75,17 +76,9 @@ async def _stream(request: web.Request, seen: dict[str, Any]) -> web.StreamRespo
 
 async def _echo(request: web.Request, websocket: web.WebSocketResponse, seen: dict[str, Any]) -> None:
     await websocket.prepare(request)
-    task = asyncio.current_task()
-    assert task is not None
-    streams = request.app[STREAMS]
-    streams.add(task)
-    try:
+    with contextlib.suppress(TimeoutError, ConnectionResetError):
         async with asyncio.timeout(LONGEST_S):
             await websocket.send_json(seen)
             async for message in websocket:
                 if message.type is WSMsgType.TEXT:
                     await websocket.send_str(message.data)
-    except (TimeoutError, ConnectionResetError):
-        pass
-    finally:
-        streams.discard(task)
