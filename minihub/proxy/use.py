@@ -4,7 +4,7 @@ Seen of JupyterLab 4.6 in a tab that was left alone for six minutes with a noteb
 api/kernels, api/sessions, api/terminals, api/contents and PUT of lab/api/workspaces, every minute GET of api/kernelspecs and api/me; and
 on each websocket a ping every 30 s. The websocket of events tells of each of the tab's own looks at api/contents. So under lab/api/
 nothing is use, and under api/ reading is none, but writing is: saving, starting a kernel, uploading. Everything else is use: pages,
-files, and all that applications behind jupyter-server-proxy ask and say.
+files, and all that applications behind jupyter-server-proxy ask and say. Notebook 7 and nbclassic, left alone, only read under api/.
 
 What kernels and terminals do is asked of the server itself (`minihub/servers/usage.py`), so their websockets do not count.
 """

@@ -32,6 +32,7 @@ ECHO = Path(__file__).parent / "home" / "echo_app.py"
 WORKING = ("bob", "carol", "dave")
 AFTER_S, WARN_S, POSTPONE_S = 12, 8, 8
 """An idle tab asks most things every 10 s."""
+CULLERS_SCOPES = ("list:users", "read:users:activity", "read:servers", "delete:servers")
 CULL_S = 5
 """More than the second in which each server is asked."""
 
@@ -140,9 +141,7 @@ async def run(hub, *argv, token):
 
 
 @contextlib.asynccontextmanager
-async def culler(
-    hub, *options, scopes=("list:users", "read:users:activity", "read:servers", "delete:servers")
-):
+async def culler(hub, *options, scopes=CULLERS_SCOPES):
     """jupyterhub-idle-culler, unmodified, as an admin's service runs it; yields what it has said so far."""
     process = await asyncio.create_subprocess_exec(
         CLIENTS / "python", "-m", "jupyterhub_idle_culler", f"--url={hub.url}/hub/api", *options,
@@ -159,6 +158,9 @@ async def culler(
     try:
         yield said
         assert process.returncode is None, said
+    except BaseException as error:
+        error.add_note(f"jupyterhub-idle-culler said: {''.join(said)}")
+        raise
     finally:
         with contextlib.suppress(ProcessLookupError):
             process.terminate()
