@@ -12,8 +12,9 @@ from pathlib import Path
 
 from aiohttp import web
 
-from minihub import __version__
+from minihub import __version__, places
 from minihub.auditing import AuditLog
+from minihub.auth import probe_keys
 from minihub.auth.entrance import Entrance
 from minihub.auth.pam import PamAuthenticator
 from minihub.building import Ground, build_scheduler, build_transport
@@ -24,9 +25,9 @@ from minihub.helper.client import HelperClient
 from minihub.launching import Preparer, build_report_url
 from minihub.memory import end_start, tidy_now_and_then
 from minihub.proxy.access_log import AccessLog
-from minihub.proxy.front import FrontDoor, make_rules
+from minihub.proxy.front import FrontDoor
 from minihub.proxy.hub_app import RUNNER_OPTIONS, HubApp
-from minihub.proxy.pool import Pools
+from minihub.proxy.pool import Pools, make_rules
 from minihub.proxy.prober import Prober
 from minihub.proxy.usage_reader import PoolUsageReader
 from minihub.schedulers.base import Scheduler, parse_port
@@ -45,6 +46,7 @@ from minihub.tls import load_front_tls
 from minihub.transports.base import Transport
 from minihub.web.app import build_app
 from minihub.web.deps import Deps, Figures
+from minihub.web.local import admin_socket
 from minihub.web.urls import Urls
 
 log = logging.getLogger(__name__)
@@ -92,7 +94,7 @@ async def running(ground: Ground, stop: asyncio.Event) -> AsyncIterator[str]:
         stack.push_async_callback(scheduler.close)
         entrance = Entrance(ground.settings, store, PamAuthenticator(helper), clock)
         stack.push_async_callback(entrance.close)
-        hub = _Hub(ground, clock, store, keeper, scheduler, transport, entrance)
+        hub = _Hub(ground, clock, store, keeper, scheduler, transport, entrance, stop.set)
         stack.push_async_callback(hub.close)
         yield await hub.start(stack)
 
@@ -126,6 +128,7 @@ class _Hub:
         scheduler: Scheduler,
         transport: Transport | None,
         entrance: Entrance,
+        shut_down: Callable[[], None],
     ) -> None:
         settings = ground.settings
         self._settings = settings
@@ -187,8 +190,11 @@ class _Hub:
         entrance.on_revoked(lambda _user, key: self._close_login(key))
         self._stalls = StallWatch()
         self._store = store
+        self._admin_socket = places.admin_socket(ground.state_dir)
         self._audit = AuditLog(store.audit, clock, _audit_file(ground))
-        deps = _build_deps(ground, clock, store, self._manager, entrance, self._audit, self._figures)
+        deps = _build_deps(
+            ground, clock, store, self._manager, entrance, self._audit, self._figures, shut_down
+        )
         self._app = build_app(deps)
 
     def _figures(self) -> Figures:
@@ -229,6 +235,8 @@ class _Hub:
         runner = web.AppRunner(self._app, shutdown_timeout=_SHUTDOWN_S, **RUNNER_OPTIONS)
         await runner.setup()
         stack.push_async_callback(runner.cleanup)
+        assert runner.server is not None
+        await stack.enter_async_context(admin_socket(self._admin_socket, runner.server))
         port = await self._listen(HubApp(runner))
         stack.push_async_callback(self._door.close, _SHUTDOWN_S)
         local = self._scheduler.name == "local"
@@ -281,6 +289,7 @@ def _build_deps(
     entrance: Entrance,
     audit: AuditLog,
     figures: Callable[[], Figures],
+    shut_down: Callable[[], None],
 ) -> Deps:
     settings = ground.settings
     urls = Urls(settings.hub.base_path)
@@ -303,7 +312,12 @@ def _build_deps(
         authenticate=entrance.authenticate,
         is_admin=entrance.is_admin,
         open_url=open_url,
+        admit=entrance.admit,
+        groups_of=entrance.groups_of,
+        revoke_user=entrance.revoke_user,
+        shut_down=shut_down,
         figures=figures,
+        probe_secret=store.keys.derive(probe_keys.PURPOSE),
         only_user="" if ground.helper_info.root else ground.helper_info.user,
     )
 

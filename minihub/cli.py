@@ -10,19 +10,20 @@ import asyncio
 import contextlib
 import json
 import os
-import shutil
 import sys
-from collections.abc import Coroutine, Sequence
+from collections.abc import Coroutine, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from minihub import __version__
+from minihub.command.words import SHELLS, add_hub_commands
 from minihub.errors import HubError
 
 if TYPE_CHECKING:
     from minihub.config import Settings
 
 EXIT_FAILED = 1
+_LONGEST_IDLE_S = 600
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -34,7 +35,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"minihub: {error.user_message}", file=sys.stderr)
         if error.detail:
             print(f"minihub: {error.detail}", file=sys.stderr)
-        return EXIT_FAILED
+        return int(getattr(error, "exit_status", EXIT_FAILED))
     except KeyboardInterrupt:
         return 130
 
@@ -66,14 +67,21 @@ def _build_parser() -> argparse.ArgumentParser:
     check.add_argument(
         "--password-stdin", action="store_true", help="try that user's login too; the password comes on stdin"
     )
+    check.add_argument(
+        "--url", default="", help="the address that users type, if hub.public_url does not say it"
+    )
+    check.add_argument(
+        "--idle",
+        type=_idle_seconds,
+        default=5.0,
+        metavar="SECONDS",
+        help="so long a silent websocket has to stay open",
+    )
+    check.add_argument("--json", action="store_true", help="print JSON at the end, for scripts")
     check.set_defaults(run=_check)
 
-    ca = commands.add_parser("ca", help="the ssh user certificate authority")
-    ca.add_argument("what", choices=("init", "show"), help="make the CA, or show what login nodes need")
-    ca.add_argument("--group", default="minihub-users", help="Unix group of the hub's users")
-    ca.set_defaults(run=_ca)
-
-    token_actions = _add_tokens(commands)
+    _add_ca(commands)
+    add_hub_commands(commands, _ask_hub)
 
     verify = commands.add_parser(
         "verify", help="log in, run a notebook cell, log out; the password comes on stdin"
@@ -84,33 +92,54 @@ def _build_parser() -> argparse.ArgumentParser:
         "--insecure", action="store_true", help="take any TLS certificate, such as a self-signed one"
     )
     verify.set_defaults(run=_verify)
+    completion = commands.add_parser("completion", help="print a shell's completion of these commands")
+    completion.add_argument("shell", metavar="SHELL", help=f"one of {', '.join(SHELLS)}")
+    completion.set_defaults(run=_completion, parser=parser)
     # After the command too: `minihub serve --config FILE` is what people type.
-    for command in (*commands.choices.values(), *token_actions.choices.values()):
+    for command in _leaves(commands):
         command.add_argument(
             "--config", type=Path, metavar="FILE", default=argparse.SUPPRESS, help=argparse.SUPPRESS
         )
     return parser
 
 
-def _add_tokens(commands: Any) -> Any:
-    tokens = commands.add_parser("tokens", help="API tokens: create, list, revoke (on the hub's machine)")
-    actions = tokens.add_subparsers(title="actions", metavar="ACTION", required=True)
-    create = actions.add_parser("create", help="make a token; it is shown this once")
-    create.add_argument("--user", required=True, help="whose token it is")
-    create.add_argument("--note", default="", help="what it is for")
-    create.add_argument(
-        "--scope", action="append", default=[], help="what it may do (default: self); may be repeated"
+def _idle_seconds(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = 0.0
+    if not 0 < seconds <= _LONGEST_IDLE_S:
+        raise argparse.ArgumentTypeError(f"{text!r}: more than 0 and at most {_LONGEST_IDLE_S} seconds")
+    return seconds
+
+
+def _leaves(commands: Any) -> Iterator[argparse.ArgumentParser]:
+    """Every parser below."""
+    for parser in commands.choices.values():
+        yield parser
+        for action in parser._actions:  # noqa: SLF001 - argparse has no other way to its subparsers
+            if isinstance(action.choices, dict):
+                yield from action.choices.values()
+
+
+def _add_ca(commands: Any) -> None:
+    ca = commands.add_parser("ca", help="the ssh user certificate authority")
+    actions = ca.add_subparsers(title="actions", metavar="ACTION", required=True)
+    init = actions.add_parser("init", help="make the CA's key and print what login nodes need")
+    show = actions.add_parser("show", help="print what login nodes need")
+    rotate = actions.add_parser("rotate", help="change to a new key, in steps, while everything runs")
+    way = rotate.add_mutually_exclusive_group()
+    way.add_argument(
+        "--finish", action="store_true", help="the new key signs from now on; the old one is gone"
     )
-    create.add_argument("--days", type=float, default=None, help="valid for so many days")
-    create.set_defaults(run=_tokens_create)
-    listing = actions.add_parser("list", help="show tokens, without their secrets")
-    listing.add_argument("--user", default=None, help="of this user only")
-    listing.set_defaults(run=_tokens_list)
-    revoke = actions.add_parser("revoke", help="end a token")
-    revoke.add_argument("--user", required=True, help="whose token it is")
-    revoke.add_argument("id", help="as `list` shows it")
-    revoke.set_defaults(run=_tokens_revoke)
-    return actions
+    way.add_argument("--abandon", action="store_true", help="remove the new key; the old one stays")
+    rotate.add_argument(
+        "--user", default="", help="--finish: for whom the new key is tried on the login nodes"
+    )
+    rotate.add_argument("--untested", action="store_true", help="--finish: without trying it there")
+    for name, parser in (("init", init), ("show", show), ("rotate", rotate)):
+        parser.add_argument("--group", default="minihub-users", help="Unix group of the hub's users")
+        parser.set_defaults(run=_ca, what=name)
 
 
 # ---- serve ----------------------------------------------------------------------------------------------------------
@@ -188,33 +217,11 @@ def _state_dir(settings: Settings) -> Path:
 
 
 def _ca(options: argparse.Namespace) -> int:
-    from minihub.building import find_hub_user, make_directory  # noqa: PLC0415
-    from minihub.transports import ca  # noqa: PLC0415
+    from minihub.command import authority  # noqa: PLC0415 - asyncssh is big
 
     settings = _load(options)
-    state = _state_dir(settings)
-    path = Path(settings.ssh.ca_key) if settings.ssh.ca_key else state / "user_ca"
-    if options.what == "init":
-        make_directory(path.parent, 0o700, find_hub_user(settings) if os.geteuid() == 0 else None)
-        authority = ca.create_ca(path)
-        if os.geteuid() == 0:
-            for file in (path, path.with_name(path.name + ".pub")):
-                shutil.chown(file, find_hub_user(settings))
-    else:
-        authority = ca.load_ca(path)
-    addresses = [a.strip() for a in settings.ssh.source_address.split(",") if a.strip()]
-    known_hosts = Path(settings.ssh.known_hosts) if settings.ssh.known_hosts else state / "known_hosts"
-    print(
-        ca.sshd_lines(
-            authority.public_line(),
-            addresses,
-            options.group,
-            service_user=settings.slurm.service_user,
-            forwarding=settings.servers.via == "ssh",
-        )
-    )
-    print(ca.known_hosts_advice(settings.ssh.login_nodes, known_hosts), end="")
-    return 0
+    act = {"init": authority.init, "show": authority.show, "rotate": authority.rotate}[options.what]
+    return act(options, settings, _state_dir(settings))
 
 
 def _check(options: argparse.Namespace) -> int:
@@ -226,7 +233,8 @@ def _check(options: argparse.Namespace) -> int:
     from minihub.checks.run import run_checks  # noqa: PLC0415
 
     password = sys.stdin.readline().rstrip("\n") if options.password_stdin else None
-    return run_checks(handle, options.config, Wish(options.user, not options.no_job, password))
+    wish = Wish(options.user, not options.no_job, password, options.url, options.idle)
+    return run_checks(handle, options.config, wish, as_json=options.json)
 
 
 def _verify(options: argparse.Namespace) -> int:
@@ -237,32 +245,35 @@ def _verify(options: argparse.Namespace) -> int:
     return 0
 
 
-def _tokens_create(options: argparse.Namespace) -> int:
-    from minihub.tokens import create_token  # noqa: PLC0415
+def _completion(options: argparse.Namespace) -> int:
+    import shtab  # noqa: PLC0415
 
-    settings = _load(options)
-    state = _own_store(settings)
-    lifetime_s = None if options.days is None else options.days * 86400
-    scopes = options.scope or ["self"]
-    print(asyncio.run(create_token(settings, state, options.user, options.note, scopes, lifetime_s)))
+    if options.shell not in SHELLS:
+        options.parser.error(f"{options.shell!r}: the shells are {', '.join(SHELLS)}")
+    print(shtab.complete(options.parser, shell=options.shell))
     return 0
 
 
-def _tokens_list(options: argparse.Namespace) -> int:
-    from minihub.tokens import list_tokens  # noqa: PLC0415
+def _ask_hub(options: argparse.Namespace) -> int:
+    from minihub.command.run import run_command  # noqa: PLC0415
+
+    offline = _tokens_in_store if options.command.startswith("tokens.") else None
+    return run_command(options, lambda: _load(options), _sockets, offline)
+
+
+def _sockets(settings: Settings) -> list[Path]:
+    """Where a hub with these settings has its admin socket; one that root started has it elsewhere than one of ours."""
+    from minihub import places  # noqa: PLC0415
+
+    found = [_state_dir(settings), places.state_dir(settings, as_root=True)]
+    return [places.admin_socket(state) for state in dict.fromkeys(found)]
+
+
+def _tokens_in_store(options: argparse.Namespace) -> int:
+    from minihub.command.tokens import without_hub  # noqa: PLC0415
 
     settings = _load(options)
-    for line in asyncio.run(list_tokens(settings, _own_store(settings), options.user)):
-        print(line)
-    return 0
-
-
-def _tokens_revoke(options: argparse.Namespace) -> int:
-    from minihub.tokens import revoke_token  # noqa: PLC0415
-
-    settings = _load(options)
-    asyncio.run(revoke_token(settings, _own_store(settings), options.user, options.id))
-    return 0
+    return without_hub(options, settings, _own_store(settings))
 
 
 def _own_store(settings: Settings) -> Path:

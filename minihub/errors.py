@@ -8,6 +8,7 @@
     |  |- TooManyAttempts           slow down
     |  |- LoginExpired              the login session is over
     |  `- Forbidden                 known, but not permitted
+    |- BadQuery                     a page is asked for something that makes no sense
     |- NotFound                     no such thing, or none that you may know of
     |- Conflict                     the thing exists already or is in the way
     |- OptionsError                 server options are wrong; one message per field
@@ -88,6 +89,13 @@ class Forbidden(AuthError):
     """Known, but not permitted."""
 
     default_message = "You may not do this."
+
+
+class BadQuery(HubError):
+    """A page is asked for something that makes no sense; the message says what."""
+
+    http_status = 400
+    default_message = "This request was not understood."
 
 
 class NotFound(HubError):

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 from minihub.config import Settings
+
+LONGEST_SOCKET_PATH = 107
+"""Bytes: sun_path has 108, of which the last is a NUL."""
 
 
 def state_dir(settings: Settings, *, as_root: bool) -> Path:
@@ -16,6 +21,28 @@ def state_dir(settings: Settings, *, as_root: bool) -> Path:
     if as_root:
         return Path("/var/lib/minihub")
     return Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state") / "minihub"
+
+
+def admin_socket(state: Path) -> Path:
+    """The socket over which root and the hub's own user reach a running hub's API."""
+    return state / "admin.sock"
+
+
+@contextlib.contextmanager
+def short_path(path: Path) -> Iterator[str]:
+    """A name for a unix socket that fits into sockaddr_un, while the context lasts. Source: unix(7), proc(5).
+
+    Raises:
+        OSError: The directory of a path that is too long is not there or not open to us.
+    """
+    if len(os.fsencode(path)) <= LONGEST_SOCKET_PATH:
+        yield str(path)
+        return
+    folder = os.open(path.parent, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        yield f"/proc/self/fd/{folder}/{path.name}"
+    finally:
+        os.close(folder)
 
 
 def runtime_dir(settings: Settings, state: Path, *, as_root: bool) -> Path:

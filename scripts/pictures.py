@@ -151,6 +151,32 @@ async def with_servers(camera: Camera, hub: Hub, passwords: dict[str, str]) -> N
     await camera.shoot("history", "/hub/history", "alice")
 
 
+async def for_admins(camera: Camera, hub: Hub, passwords: dict[str, str]) -> None:
+    """What Carol, an admin, sees while two others have servers."""
+    async with person(hub, "alice", passwords["alice"]) as alice, person(hub, "bob", passwords["bob"]) as bob:
+        await alice.start_and_wait(time_hours="1.5", account="rrg-prof2", cores="2")
+        await bob.start(time_hours="1")
+        await bob.wait_state("starting")
+        page = await camera.page("light", "carol")
+        await page.goto(f"{hub.url}/hub/admin/announcements")
+        await page.locator("#text").fill("The file system /scratch is slow today.")
+        await page.locator("#announce").click()
+        await page.locator(".announcement").wait_for()
+        await page.close()
+        for name, path, wait_for in (
+            ("admin", "", "#rows tr"),
+            ("admin-stop", "/stop?user=alice&user=bob", "#confirm-stop"),
+            ("admin-users", "/users", "main"),
+            ("admin-user", "/users/alice", "main"),
+            ("admin-revoke", "/users/alice/revoke", "#confirm-revoke"),
+            ("admin-history", "/history", "main"),
+            ("admin-trends", "/trends", "svg.plot"),
+            ("admin-audit", "/audit", "main"),
+            ("admin-announcements", "/announcements", "main"),
+        ):
+            await camera.shoot(name, f"/hub/admin{path}", "carol", wait_for)
+
+
 async def on_the_way_out(camera: Camera, hub: Hub) -> None:
     """The question, then the answer."""
     await camera.shoot("logout-question", "/hub/logout", "alice")
@@ -191,6 +217,7 @@ async def main() -> None:
             camera = Camera(browser, hub, cluster.passwords)
             await before_any_server(camera, hub)
             await with_servers(camera, hub, cluster.passwords)
+            await for_admins(camera, hub, cluster.passwords)
             await on_the_way_out(camera, hub)
 
 

@@ -13,14 +13,18 @@ import pytest
 from babel.messages.pofile import read_po
 
 from minihub import errors
+from minihub.auth.scopes import IMPLIES, ROLES
 from minihub.cli import _build_parser
+from minihub.command import failures
+from minihub.command.words import HUB_GROUP
 from minihub.config import OptionSettings, Settings, parse_settings
 from minihub.reference import build_reference
-from minihub.web.api.routes import ROUTES as API_ROUTES
+from minihub.web.api.tables import ENDPOINTS
 from minihub.web.routes import ROUTES
 
 ROOT = Path(__file__).parents[1]
 URLS = (ROOT / "docs/urls.md").read_text()
+API = (ROOT / "docs/api.md").read_text()
 COMMANDS = (ROOT / "docs/commands.md").read_text()
 REFERENCE = ROOT / "configs/minihub.toml"
 MOST_LINES = 450
@@ -98,8 +102,9 @@ def check_names(document):
 
 
 def documented():
-    """(method, path) of each row of the tables in docs/urls.md."""
-    return set(re.findall(r"\b(GET|POST|DELETE|PUT|PATCH) `([^`]+)`", URLS))
+    """(method, path) of each row of the tables in docs/urls.md and docs/api.md."""
+    pages = set(re.findall(r"\b(GET|POST|DELETE|PUT|PATCH) `([^`]+)`", URLS))
+    return pages | set(re.findall(r"(?m)^\| (GET|POST|DELETE|PUT|PATCH) `([^`]+)`", API))
 
 
 def plain(path):
@@ -108,7 +113,10 @@ def plain(path):
 
 def real():
     pages = {(method, f"/{plain(path)}") for method, path, _, _ in ROUTES}
-    api = {(method, f"/hub/api{plain(path)}") for method, path, _ in API_ROUTES if method != "*"}
+    api = {
+        (method, f"/hub/api{plain(path)}")
+        for method, path in ((e.method, e.path) for e in ENDPOINTS if not e.hidden)
+    }
     return pages | api
 
 
@@ -118,6 +126,18 @@ def test_every_route_is_documented():
 
 def test_every_documented_url_is_a_route():
     assert documented() - real() == set()
+
+
+def test_every_scope_is_documented_with_what_it_contains():
+    rows = dict(re.findall(r"(?m)^\| `([a-z:_]+)` \| [^|]+ \| ([^|]*)\|$", API.partition("## Scopes")[2]))
+    assert set(rows) == {*IMPLIES, *ROLES}
+    for scope, contents in IMPLIES.items():
+        assert re.findall(r"`([^`]+)`", rows[scope]) == list(contents), scope
+
+
+def test_the_scope_of_every_endpoint_is_the_documented_one():
+    for endpoint in ENDPOINTS:
+        assert endpoint.hidden or f"| {endpoint.method} `/hub/api{endpoint.path}` | {endpoint.scope} |" in API
 
 
 def test_the_proxys_paths_are_documented():
@@ -156,10 +176,51 @@ ALL_COMMANDS = dict(subcommands(_build_parser()))
 def test_every_command_and_option_is_documented(command):
     rows = [line for line in COMMANDS.splitlines() if line.startswith("|") and f"`{command}`" in line]
     assert rows, command
+    common = options_for_any_hub(ALL_COMMANDS[command])
     for action in ALL_COMMANDS[command]._actions:
         for option in action.option_strings:
-            if option.startswith("--") and option not in ("--help", "--config"):
+            if option.startswith("--") and option not in ("--help", "--config") and option not in common:
                 assert option in rows[0] or (command == "minihub check" and option in COMMANDS), option
+
+
+def options_for_any_hub(parser):
+    """Those that every command has which asks a hub: they are documented once."""
+    groups = [group for group in parser._action_groups if group.title == HUB_GROUP]
+    return {option for group in groups for action in group._group_actions for option in action.option_strings}
+
+
+@pytest.mark.parametrize("command", ALL_COMMANDS)
+def test_options_for_any_hub_are_documented_once(command):
+    section = COMMANDS.partition("### Which hub")[2].partition("\n## ")[0]
+    missing = [option for option in options_for_any_hub(ALL_COMMANDS[command]) if f"`{option}" not in section]
+    assert missing == []
+
+
+@pytest.mark.parametrize("command", [c for c in ALL_COMMANDS if "--json" in ALL_COMMANDS[c].format_help()])
+def test_every_json_shape_is_documented(command):
+    table = COMMANDS.partition("### JSON")[2].partition("\n## ")[0]
+    firsts = " ".join(re.findall(r"(?m)^\| (.*?) \|", table))
+    assert f"`{command.removeprefix('minihub ')}`" in firsts
+
+
+@pytest.mark.parametrize("command", [c for c in ALL_COMMANDS if options_for_any_hub(ALL_COMMANDS[c])])
+def test_every_command_that_asks_a_hub_has_a_help_with_an_example(command):
+    text = ALL_COMMANDS[command].format_help()
+    assert f"example:\n  {command}" in text
+    for action in ALL_COMMANDS[command]._actions:
+        assert action.help, action.dest
+
+
+def test_every_exit_status_is_documented():
+    statuses = {
+        0,
+        1,
+        2,
+        *(kind.exit_status for kind in vars(failures).values() if hasattr(kind, "exit_status")),
+    }
+    table = COMMANDS.partition("| exit status |")[2].partition("\n\n")[0]
+    documented = {int(number) for number in re.findall(r"(?m)^\| (\d+) \|", table)}
+    assert documented == statuses | {130}
 
 
 def test_no_other_commands_are_documented():

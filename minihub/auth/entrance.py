@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from minihub.auth.csrf import Csrf
@@ -59,6 +59,18 @@ class Entrance:
         )
         await self._policy.admit(user)
         return user
+
+    async def admit(self, user: str) -> None:
+        """Return if the settings let `user` in; raises NotAllowed."""
+        await self._policy.admit(user)
+
+    async def groups_of(self, users: Sequence[str]) -> dict[str, frozenset[str]]:
+        """The Unix groups of each of `users`."""
+        return await self._policy.groups_of(users)
+
+    async def revoke_user(self, user: str) -> tuple[int, int]:
+        """End all login sessions and all tokens of `user`; return how many there were of each."""
+        return await self.logins.revoke_user(user), await self.tokens.revoke_user(user)
 
     def is_admin(self, user: str) -> bool:
         """Whether `user`, if asked about lately, manages others."""

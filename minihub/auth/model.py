@@ -18,7 +18,7 @@ class Principal:
     admin: bool
     """May manage others (by login: an admin; by token: one with admin scope)."""
     kind: str
-    """"login" (cookie) or "token"."""
+    """"login" (cookie), "token", or "local" (the machine's root or the hub's own user, over the admin socket)."""
     key: str
     """Id of the login session or token: for the audit, for CSRF, for revoking. Not the secret itself."""
     scopes: frozenset[str] = frozenset()

@@ -11,7 +11,7 @@ import logging
 import os
 import pwd
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -137,21 +137,45 @@ class Policy:
         known = self._known.get(user)
         return known is not None and self._judge(user, known.account)
 
+    async def groups_of(self, users: Sequence[str]) -> dict[str, frozenset[str]]:
+        """The Unix groups of each of `users`; none for who has no account. Those not asked about lately in one go."""
+        accounts = {user: self._remembered(user) for user in users}
+        missing = [user for user, known in accounts.items() if known is None]
+        if missing:
+            found = await asyncio.to_thread(lambda: {user: self._lookup(user) for user in missing})
+            now = self._clock.monotonic()
+            accounts |= {user: self._note(user, account, now) for user, account in found.items()}
+        return {
+            user: known.account.groups if known is not None and known.account is not None else frozenset()
+            for user, known in accounts.items()
+        }
+
     def _judge(self, user: str, account: Account | None) -> bool:
         refused = find_refusal(user, account, self._settings, self._uid_min)
         return account is not None and not refused and is_admin_account(account, self._settings)
 
     async def _account(self, user: str) -> Account | None:
+        known = self._remembered(user)
+        if known is None:
+            now = self._clock.monotonic()
+            known = self._note(user, await asyncio.to_thread(self._lookup, user), now)
+        return known.account
+
+    def _remembered(self, user: str) -> _Known | None:
+        """What was found lately."""
         known = self._known.get(user)
-        now = self._clock.monotonic()
-        if known is not None and now - known.asked_at < CACHE_S:
-            return known.account
-        account = await asyncio.to_thread(self._lookup, user)
+        lately = known is not None and self._clock.monotonic() - known.asked_at < CACHE_S
+        return known if lately else None
+
+    def _note(self, user: str, account: Account | None, now: float) -> _Known:
+        """Remember what was found, or what was found before where that is to be believed rather."""
+        known = self._known.get(user)
         found_at = now
         if account is None and known is not None and now - known.found_at < GRACE_S:
             # An unreachable directory says "no such user" of everybody: doubt must not end people's logins.
             if known.account is not None:
                 log.warning("%s: not found in the user database any more; taken as before", user)
             account, found_at = known.account, known.found_at
-        self._known.put(user, _Known(account, now, found_at))
-        return account
+        noted = _Known(account, now, found_at)
+        self._known.put(user, noted)
+        return noted

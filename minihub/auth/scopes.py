@@ -9,19 +9,24 @@ Source: JupyterHub's documentation, "Scopes in JupyterHub"; https://jupyterhub.r
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 from minihub.auth.model import Principal
 from minihub.errors import Forbidden, OptionsError
 
 IMPLIES: dict[str, tuple[str, ...]] = {
     "access:servers": (),
+    "admin:announcements": (),
     "admin:servers": ("servers", "admin:server_state"),
     "admin:server_state": (),
     "admin:users": ("users", "delete:users"),
     "delete:servers": ("read:servers",),
     "delete:users": (),
+    "list:groups": (),
     "list:users": ("read:users:name",),
+    "proxy": (),
+    "read:audit": (),
+    "read:groups": (),
     "read:hub": (),
     "read:metrics": (),
     "read:servers": ("read:users:name",),
@@ -113,6 +118,36 @@ def allows(principal: Principal, scope: str, user: str | None = None) -> bool:
             return True
         return principal.admin and scope != "access:servers"
     return any(_grants(held, principal.user, scope, user) for held in principal.scopes)
+
+
+def covers(principal: Principal, scopes: Iterable[str], owner: str) -> bool:
+    """Whether `principal` may do all that a token of `owner` with these (effective) scopes can do."""
+    return all(
+        allows(principal, scope, who)
+        for text in scopes
+        for scope, who in _contents(*parse_scope(text, owner), owner)
+    )
+
+
+def is_all_own(scopes: Iterable[str], owner: str) -> bool:
+    """Whether these (effective) scopes hold nothing but what everybody may do with his own things."""
+    return all(
+        scope in _OWN and who == owner
+        for text in scopes
+        for scope, who in _contents(*parse_scope(text, owner), owner)
+    )
+
+
+def _contents(name: str, who: str | None, owner: str) -> Iterator[tuple[str, str | None]]:
+    """Every scope that one stands for, with the user to whose things it is limited (None: everybody's)."""
+    match name:
+        case "self":
+            yield from ((scope, owner) for scope in _OWN)
+        case "admin":
+            yield from ((scope, None) for scope in IMPLIES if scope != "access:servers")
+            yield "access:servers", owner
+        case _:
+            yield from ((scope, who) for scope in _closure([name]))
 
 
 def _grants(held: str, owner: str, scope: str, user: str | None) -> bool:

@@ -11,6 +11,8 @@ What goes out: what a real start of a user's server sends out, by the very same 
     ssh         login node, host key, logging in, acting as the user
     slurm       commands, answers, the listing, accounts
     trial       the test job: one server from sbatch to its first page, cancelled whatever happens
+    public      from the address that users type to the running hub, through what stands in front
+    fronts      cures for front proxies                           pure
     onward      from the job to its page: node name, report, Jupyter, the way there, the log
     report      the listener that stands in for the hub's when a job reports
     run         chooses the hops and runs them

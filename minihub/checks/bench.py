@@ -26,6 +26,10 @@ class Wish:
     with_job: bool = True
     password: str | None = field(default=None, repr=False)
     """Of `user`; None: PAM is only asked something it must refuse."""
+    url: str = ""
+    """The address that users type; "" = hub.public_url."""
+    idle_s: float = 5.0
+    """How long a silent websocket has to stay open."""
 
 
 @dataclass(slots=True)

@@ -12,8 +12,7 @@ from minihub.checks.bench import Bench
 from minihub.checks.model import CheckFailed, Found
 from minihub.checks.trial import Trial
 from minihub.errors import UpstreamError, UpstreamUnsafe
-from minihub.proxy.front import make_rules
-from minihub.proxy.pool import Pool, Pools
+from minihub.proxy.pool import Pool, Pools, make_rules
 from minihub.proxy.prober import Prober
 from minihub.proxy.question import get
 from minihub.servers.jobscript import INTERFACES, default_path, verify_proof

@@ -1,11 +1,12 @@
-"""Results as plain text. Pure."""
+"""Results as plain text, or as JSON. Pure."""
 
 from __future__ import annotations
 
+import json
 import textwrap
 from collections.abc import Sequence
 
-from minihub.checks.model import Result
+from minihub.checks.model import Result, exit_status
 
 WIDTH = 110
 _WORDS = {True: "ok", False: "FAILED", None: "skipped"}
@@ -37,6 +38,18 @@ def _wrap(line: str, first: bool) -> str:
         break_long_words=False,
         break_on_hyphens=False,
     )
+
+
+def build_json(results: Sequence[Result]) -> str:
+    """All of it, for scripts; docs/commands.md has its shape."""
+    told = {
+        "ok": not exit_status(results),
+        "hops": [
+            {"hop": result.hop, "ok": result.ok, "detail": result.detail, "cure": result.cure}
+            for result in results
+        ],
+    }
+    return json.dumps(told, indent=2)
 
 
 def format_summary(results: Sequence[Result]) -> str:

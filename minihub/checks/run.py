@@ -18,7 +18,8 @@ from minihub.checks import hub, slurm
 from minihub.checks.bench import Bench, Wish
 from minihub.checks.model import Found, Hop, Result, exit_status, run_hops
 from minihub.checks.onward import Onward
-from minihub.checks.printing import format_result, format_summary
+from minihub.checks.printing import build_json, format_result, format_summary
+from minihub.checks.public import Public
 from minihub.clock import SystemClock
 from minihub.config import Settings
 from minihub.errors import HubError
@@ -33,7 +34,9 @@ RUNTIME_NAME = "check"
 Say = Callable[[str], None]
 
 
-def run_checks(handle: HelperHandle, path: Path | None, wish: Wish, say: Say = print) -> int:
+def run_checks(
+    handle: HelperHandle, path: Path | None, wish: Wish, say: Say = print, *, as_json: bool = False
+) -> int:
     """Test every hop; returns the exit status.
 
     Args:
@@ -41,22 +44,24 @@ def run_checks(handle: HelperHandle, path: Path | None, wish: Wish, say: Say = p
         path: The settings file; None: searched for.
         wish: What was asked for.
         say: Takes one text after the other.
+        as_json: Say it all at the end, as one JSON object.
     """
     results: list[Result] = []
+    aside: Say = _say_nothing if as_json else say
 
     def tell(result: Result) -> None:
         results.append(result)
-        say(format_result(result))
+        aside(format_result(result))
 
     try:
         ground = _prepare(handle, path, tell)
         if ground is not None:
             # asyncssh and others tell their own of every failure; here the results do.
             logging.disable(logging.ERROR)
-            asyncio.run(_run(ground, wish, tell, say))
+            asyncio.run(_run(ground, wish, tell, aside))
     finally:
         handle.close()
-    say(format_summary(results))
+    say(build_json(results) if as_json else format_summary(results))
     return exit_status(results)
 
 
@@ -118,6 +123,10 @@ async def _run(ground: Ground, wish: Wish, tell: Callable[[Result], None], say: 
         await run_hops(choose_hops(bench), tell)
 
 
+def _say_nothing(_: str) -> None:
+    """For JSON, which comes at the end."""
+
+
 def _mention(say: Say) -> Callable[[str], None]:
     return lambda text: say(f"...      {text}")
 
@@ -134,7 +143,7 @@ def choose_hops(bench: Bench) -> Sequence[Hop]:
     if bench.is_local:
         jupyter = Hop("Jupyter's folder", partial(hub.jupyter_here, bench), ("test user",))
         first = Hop("test server", onward.job, ("test user", "Jupyter's folder"), cure=_CURE_SUBMIT)
-        return [*here, user, jupyter, *_onward_hops(onward, first)]
+        return [*here, user, jupyter, *_onward_hops(onward, first), *_public_hops(bench)]
     to_slurm = _ssh_hops(bench) if uses_ssh(bench.settings) else []
     acting = Hop("acting as the test user", _acting(bench), ("login nodes", "host keys", "test user"))
     asked = [
@@ -146,7 +155,7 @@ def choose_hops(bench: Bench) -> Sequence[Hop]:
     if uses_ssh(bench.settings) and len(bench.settings.ssh.login_nodes) > 1:
         asked.append(_each_node(bench))
     first = Hop("test job", onward.job, ("acting as the test user", "listing", "accounts"), cure=_CURE_SUBMIT)
-    return [*here, *to_slurm, user, acting, *asked, *_onward_hops(onward, first)]
+    return [*here, *to_slurm, user, acting, *asked, *_onward_hops(onward, first), *_public_hops(bench)]
 
 
 def _ssh_hops(bench: Bench) -> list[Hop]:
@@ -186,6 +195,18 @@ def _onward_hops(onward: Onward, first: Hop) -> list[Hop]:
         reach,
         Hop("Jupyter's pages", onward.pages, (reach.name,)),
         Hop("log", onward.log, (first.name,)),
+    ]
+
+
+def _public_hops(bench: Bench) -> list[Hop]:
+    public = Public(bench)
+    first, socket = "public URL", "websocket"
+    return [
+        Hop(first, public.reach, ("key files",)),
+        Hop("forwarded headers", public.headers, (first,)),
+        Hop(socket, public.open_websocket, (first,)),
+        Hop("silent websocket", public.stay_idle, (socket,)),
+        Hop("event stream", public.stream, (first,)),
     ]
 
 

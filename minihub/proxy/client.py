@@ -15,7 +15,7 @@ from minihub.proxy.access_log import Record
 from minihub.proxy.connection import Connection, Phase
 from minihub.proxy.framing import BadMessage, Body, UntilClose, start_body
 from minihub.proxy.memo import Memo
-from minihub.proxy.pool import Pool
+from minihub.proxy.pool import Upstreams
 from minihub.proxy.refusal import build_refusal
 from minihub.proxy.sockets import break_off, count_unread
 from minihub.proxy.upstream import Lost, Upstream
@@ -93,7 +93,7 @@ class Client(Connection):
         self.body: Body | None = None
         """See `Asker`."""
         self._hub: Upstream | None = None
-        self._pool: Pool | None = None
+        self._pool: Upstreams | None = None
         self._head = b""
         self._upgrade = False
         self._repeated = False
@@ -211,7 +211,7 @@ class Client(Connection):
 
     # ---- for the door: where the request goes -------------------------------------------------------------------
 
-    def send_to_server(self, pool: Pool, head: bytes, *, upgrade: bool) -> None:
+    def send_to_server(self, pool: Upstreams, head: bytes, *, upgrade: bool) -> None:
         """Have a user's server answer the request; `user`, `login_key` and `cookie` are set."""
         self._pool, self._head, self._upgrade = pool, head, upgrade
         upstream = pool.take()

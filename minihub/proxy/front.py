@@ -24,9 +24,9 @@ from minihub.proxy import gate
 from minihub.proxy.access_log import AccessLog
 from minihub.proxy.client import Client
 from minihub.proxy.headers import PROBLEM_FIELD, build_server_fields
-from minihub.proxy.hub_app import HubApp
+from minihub.proxy.hub_app import HubApp, HubWebsocket
 from minihub.proxy.memo import Memos
-from minihub.proxy.pool import Pools, Rules
+from minihub.proxy.pool import Pools
 from minihub.proxy.sockets import was_used_within
 from minihub.proxy.tally import Tally
 from minihub.proxy.tunnel import Tunnel
@@ -48,16 +48,6 @@ ASK_S = 30.0
 BACKLOG = 1024
 HUB_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "PROPFIND"})
 """What the hub's own pages are asked with; they refuse most of it."""
-
-
-def make_rules(settings: Settings) -> Rules:
-    """What the pools of this door have in common."""
-    base = settings.hub.base_path
-    return Rules(
-        base_path=base,
-        own_cookies=own_cookie_names(base),
-        dial_timeout_s=settings.proxy.dial_timeout_s,
-    )
 
 
 class FrontDoor:
@@ -92,6 +82,8 @@ class FrontDoor:
         self._hub: HubApp | None = None
         base = settings.hub.base_path
         self._users = f"{base}user/"
+        self._probe = f"{base}hub/probe"
+        """The only one of the hub's own pages that is a websocket."""
         self._use = UseRules(self._users, settings.idle.background_paths)
         self._use_s = min(USE_S, (settings.idle.shortest_s or math.inf) / 4)
         self._cookie_names = {
@@ -337,7 +329,14 @@ class FrontDoor:
             return
         assert client.memo is not None
         said = f"{PROBLEM_FIELD}: {problem}\r\n".encode("ascii") if problem else b""
-        client.send_to_hub(request.line + client.memo.hub_fields + request.plain + said + b"\r\n")
+        head = request.line + client.memo.hub_fields + request.plain + said
+        if request.header.upgrade == "websocket" and request.target.partition("?")[0] == self._probe:
+            assert self._hub is not None
+            client.user = client.login_key = client.cookie = ""
+            way = HubWebsocket(self._hub, client.transport)
+            client.send_to_server(way, head + _UPGRADE, upgrade=True)
+        else:
+            client.send_to_hub(head + b"\r\n")
 
     def connect_hub(self, client: Client) -> Upstream:
         """A connection to the hub's own pages."""
@@ -433,6 +432,7 @@ class FrontDoor:
                 self._servers.touch(tunnel.user)
 
 
+_UPGRADE = b"Connection: Upgrade\r\nUpgrade: websocket\r\n\r\n"
 _APOLOGIES = {
     "unreachable": "The server cannot be reached right now. Try again in a moment.",
     "bad_answer": "The server's answer cannot be understood.",

@@ -7,15 +7,17 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Callable
 from typing import Any, Final
 
 from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
 
+from minihub.errors import UpstreamError
 from minihub.proxy.headers import build_answer, build_hub_answer_fields
 from minihub.proxy.memo import AnswerMemos
 from minihub.proxy.memory import connect
-from minihub.proxy.upstream import Upstream
+from minihub.proxy.upstream import Owner, Upstream
 from minihub.proxy.wire import ResponseHead
 
 
@@ -36,6 +38,8 @@ def _make_http_log() -> logging.Logger:
 RUNNER_OPTIONS: Final[dict[str, Any]] = {
     # A browser that goes away ends the page it asked for.
     "handler_cancellation": True,
+    # No browser compresses what it sends; aiohttp would answer what it cannot unpack by itself, with a traceback in the log.
+    "auto_decompress": False,
     "max_line_size": 32 * 1024,
     "max_field_size": 64 * 1024,
     # The door closes idle connections; if aiohttp did too, a request could cross with that.
@@ -63,15 +67,39 @@ class HubApp:
         """Have the application end what would go on for ever, such as event streams."""
         await self._runner.shutdown()
 
-    def connect(self, browser: asyncio.Transport) -> Upstream:
+    def connect(self, browser: asyncio.Transport, owner: Owner | None = None) -> Upstream:
         """A connection for the pages that come over `browser`'s one."""
-        upstream = Upstream(self)
+        upstream = Upstream(owner or self)
         sees = {name: browser.get_extra_info(name) for name in ("peername", "sockname", "sslcontext")}
         connect(self._loop, upstream, self._make_handler(), other_sees=sees)
         return upstream
 
     def released(self, upstream: Upstream) -> None:
         """Its client keeps it for the next page."""
+
+    def lost(self, upstream: Upstream) -> None:
+        """Its client sees that by itself."""
+
+
+class HubWebsocket:
+    """The way of one request for a websocket to the hub's own pages: a connection of its own, which becomes the websocket."""
+
+    def __init__(self, hub: HubApp, browser: asyncio.Transport) -> None:
+        self._hub = hub
+        self._browser = browser
+        self.answers = hub.answers
+
+    def take(self) -> Upstream:
+        """The connection."""
+        return self._hub.connect(self._browser, self)
+
+    def dial_soon(self, done: Callable[[Upstream | None, UpstreamError | None], None]) -> None:
+        """Hand over the connection."""
+        done(self.take(), None)
+
+    def released(self, upstream: Upstream) -> None:
+        """The answer was no websocket."""
+        upstream.transport.abort()
 
     def lost(self, upstream: Upstream) -> None:
         """Its client sees that by itself."""

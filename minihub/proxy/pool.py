@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import Protocol
 
+from minihub.auth.cookies import own_cookie_names
+from minihub.config import Settings
 from minihub.errors import UpstreamError
 from minihub.proxy.dialing import Dialer, Forwarder
 from minihub.proxy.headers import build_answer, build_outbound
@@ -18,6 +21,18 @@ MAX_IDLE = 256
 """Connections kept for one server."""
 IDLE_S = 30.0
 """How long an idle connection is kept. Jupyter's own limit is an hour; a hub with many servers is to be small."""
+
+
+class Upstreams(Protocol):
+    """Where connections for requests come from."""
+
+    def take(self) -> Upstream | None:
+        """One that is there; None: dial one."""
+        ...
+
+    def dial_soon(self, done: Callable[[Upstream | None, UpstreamError | None], None]) -> None:
+        """Make one and tell `done`."""
+        ...
 
 
 class Rules:
@@ -40,6 +55,16 @@ class Rules:
         self.base_path = base_path
         self.own_cookies = own_cookies
         self.dial_timeout_s = dial_timeout_s
+
+
+def make_rules(settings: Settings) -> Rules:
+    """What the pools of this door have in common."""
+    base = settings.hub.base_path
+    return Rules(
+        base_path=base,
+        own_cookies=own_cookie_names(base),
+        dial_timeout_s=settings.proxy.dial_timeout_s,
+    )
 
 
 class Pool:

@@ -335,6 +335,7 @@ class ListingLoop:
             failing_since=self._failing_since,
             problem=self._problem,
             detail=self._detail,
+            hidden=self._detail == _HIDDEN_CURE,
             listing_took_s=self._took_s,
             waiting_total=self._waiting_total,
             unknown_jobs=self._unknown + self._foreign,

@@ -39,6 +39,8 @@ class SchedulerHealth:
     detail: str = ""
     """The same for admins: what exactly was said, and the cure where one is known."""
     listing_took_s: float | None = None
+    hidden: bool = False
+    """Other users' jobs are hidden from the service account; `problem` says so too."""
     waiting_total: int = 0
     unknown_jobs: tuple[tuple[str, str, str], ...] = ()
     """(job id, owner, name) of jobs that carry a hub's tag, this one's or another's, but are not in the records: shown to

@@ -110,6 +110,8 @@ def _configure(engine: Engine) -> None:
         # NORMAL would lose the last commits in a power cut: an attempt must be known before sbatch runs.
         cursor.execute("PRAGMA synchronous = FULL")
         cursor.execute("PRAGMA foreign_keys = ON")
+        # KiB of pages kept for each connection: with SQLite's 2000 the hub grows with its history, and the kernel has the pages too.
+        cursor.execute("PRAGMA cache_size = -500")
         cursor.close()
 
     def begun(connection: Connection) -> None:

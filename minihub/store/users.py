@@ -38,6 +38,20 @@ class Users:
 
         await self._database.write(work)
 
+    async def active(self, user: str, at: float) -> bool:
+        """Note that `user` was active then, unless he was later; False if unknown."""
+
+        def work(connection: Connection) -> bool:
+            mine = users.c.name == user
+            connection.execute(
+                update(users)
+                .where(mine & (users.c.last_seen.is_(None) | (users.c.last_seen < at)))
+                .values(last_seen=at)
+            )
+            return connection.execute(select(users.c.name).where(mine)).first() is not None
+
+        return await self._database.write(work)
+
     async def admit(self, user: str, now: float) -> bool:
         """Make `user` known without a login; False if he is already."""
 

@@ -202,20 +202,22 @@ def sshd_lines(
     First match wins in sshd_config(5), so the exclusions stand first.
 
     Args:
-        ca_public: `CertificateAuthority.public_line()`.
+        ca_public: `CertificateAuthority.public_line()`; two lines while the key is being changed.
         hub_addresses: Addresses or networks from which the hub connects.
         group: Unix group whose members use the hub.
         service_user: Account of the listing, if it is not a member of that group.
         forwarding: The hub reaches nodes through this host (servers.via = "ssh").
     """
     addresses = ",".join(hub_addresses) or "HUB-ADDRESS"
+    keys = ca_public.replace("\n", "\n#   ")
+    noun = "line" if keys == ca_public else "lines"
     wanted = [("Group", group)] + ([("User", service_user)] if service_user else [])
     blocks = "\n".join(_match_block(kind, name, addresses, forwarding=forwarding) for kind, name in wanted)
     return f"""\
 # On every login node, as root:
-#   1. put the line between the marks into /etc/ssh/minihub_user_ca.pub (mode 0644, owned by root)
+#   1. put the {noun} between the marks into /etc/ssh/minihub_user_ca.pub (mode 0644, owned by root)
 #   ---
-#   {ca_public}
+#   {keys}
 #   ---
 #   2. put the rest into /etc/ssh/sshd_config.d/minihub.conf (or at the END of /etc/ssh/sshd_config)
 #   3. check it with: sshd -t    and reload: systemctl reload ssh

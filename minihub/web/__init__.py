@@ -14,6 +14,12 @@ All of them are protocols that `deps.py` lists; nothing here knows how they work
     door.py         the pages that the proxy shows
     view.py         an attempt in words, for pages and events alike (pure)
     options.py      the options form: fields, bounds, errors (pure)
+    overview.py     everybody's servers as one table: filters, order, rows (pure)
+    past_view.py    past servers and audit lines in words (pure)
+    trends.py       figures of the last day or week, computed from attempts (pure); past.py reads those
+    plots.py        plots as SVG (pure)
+    live.py         one look a second at all servers, for all admins who watch
+    board.py        announcements, kept in memory for the pages
     words.py        states, sizes, durations in plain words (pure)
     urls.py         builds every link; templates never join paths (pure)
     i18n.py         catalogues, and the choice of a language

@@ -8,11 +8,27 @@ from minihub.proxy.turned_away import TurnedAway
 from minihub.tasks import TaskKeeper
 from minihub.web.api.routes import add_api_routes
 from minihub.web.assets import StaticFiles, template_dirs
+from minihub.web.board import Board
 from minihub.web.deps import Deps
 from minihub.web.door import Door
 from minihub.web.i18n import Catalogues
-from minihub.web.keys import CATALOGUES, DEPS, ESTIMATING, KEEPER, RENDERER, STATIC, STREAMS, URLS
+from minihub.web.keys import (
+    API_DOCS,
+    BOARD,
+    CATALOGUES,
+    DEPS,
+    ESTIMATING,
+    KEEPER,
+    LIVE,
+    PAST,
+    RENDERER,
+    STATIC,
+    STREAMS,
+    URLS,
+)
+from minihub.web.live import Live
 from minihub.web.middleware import add_headers, around
+from minihub.web.past import Past
 from minihub.web.render import Renderer
 from minihub.web.routes import add_routes
 from minihub.web.sse import Streams
@@ -39,6 +55,10 @@ def build_app(deps: Deps) -> web.Application:
     app[KEEPER] = TaskKeeper()
     app[STREAMS] = Streams()
     app[ESTIMATING] = set()
+    app[API_DOCS] = {}
+    app[BOARD] = Board(deps.announcements, deps.clock)
+    app[LIVE] = Live(deps.servers, deps.clock, app[KEEPER])
+    app[PAST] = Past(deps.servers, deps.clock)
     app.on_response_prepare.append(add_headers)
     app.on_shutdown.append(_end_streams)
     app.on_cleanup.append(_close)

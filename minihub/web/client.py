@@ -7,6 +7,7 @@ from aiohttp import web
 from minihub.auth import origin
 from minihub.auth.request import Client, Pairs, find_client
 from minihub.config import HubSettings
+from minihub.web.local import ADDRESS, is_local
 
 
 def pairs_of(request: web.Request) -> Pairs:
@@ -20,7 +21,9 @@ def client_of(request: web.Request, settings: HubSettings) -> Client:
 
 
 def client_address(request: web.Request, settings: HubSettings) -> str:
-    """The browser's IP address."""
+    """The browser's IP address; "local" for the admin socket."""
+    if is_local(request):
+        return ADDRESS
     return client_of(request, settings).address
 
 

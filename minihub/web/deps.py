@@ -38,6 +38,11 @@ class TokenRecord(Protocol):
         ...
 
     @property
+    def user(self) -> str:
+        """Its owner."""
+        ...
+
+    @property
     def note(self) -> str:
         """What its owner wrote down."""
         ...
@@ -73,7 +78,7 @@ class Tokens(Protocol):
         ...
 
     async def list(self, user: str | None = None) -> Sequence[TokenRecord]:
-        """The valid tokens of a user, newest first."""
+        """The valid tokens of a user (None: of all), newest first."""
         ...
 
     async def revoke(self, user: str, token_id: str) -> bool:
@@ -146,6 +151,11 @@ class UserRecord(Protocol):
         ...
 
     @property
+    def admin(self) -> bool:
+        """Whether he managed others at the last login."""
+        ...
+
+    @property
     def created_at(self) -> float:
         """Wall seconds of the first login."""
         ...
@@ -158,6 +168,18 @@ class UserRecord(Protocol):
 
 class Users(Protocol):
     """The users the hub knows."""
+
+    async def admit(self, user: str, now: float) -> bool:
+        """Make `user` known without a login; False if he is already."""
+        ...
+
+    async def forget(self, user: str) -> bool:
+        """Delete `user`, whose logins and tokens were revoked before; his history stays. False if unknown."""
+        ...
+
+    async def active(self, user: str, at: float) -> bool:
+        """Note that `user` was active then, unless he was later; False if unknown."""
+        ...
 
     async def get(self, user: str) -> UserRecord | None:
         """One of them, None if never seen."""
@@ -223,6 +245,16 @@ class Deps:
     is_admin: Callable[[str], bool]
     open_url: Callable[[Attempt], str]
     """Where a ready server opens: a path with base_path, such as /user/ada/lab."""
+    admit: Callable[[str], Awaitable[None]]
+    """Returns if the settings let a user in; raises NotAllowed."""
+    groups_of: Callable[[Sequence[str]], Awaitable[Mapping[str, frozenset[str]]]]
+    """The Unix groups of each of some users; from memory for a minute."""
+    revoke_user: Callable[[str], Awaitable[tuple[int, int]]]
+    """Ends all login sessions and all tokens of a user; returns how many there were of each."""
+    shut_down: Callable[[], None]
+    """Ends the hub's process in order, as SIGTERM does; returns at once."""
     figures: Callable[[], Figures] = Figures
+    probe_secret: bytes = b""
+    """Signs the keys of `minihub check`."""
     only_user: str = ""
     """If set, the only user who can log in (a hub started as an ordinary user); the login page says so."""

@@ -26,6 +26,8 @@ class Access(Enum):
     """No login needed; a form must still come from a page of ours."""
     USER = "user"
     """Somebody who is logged in; forms need their CSRF token and must come from a page of ours."""
+    ADMIN = "admin"
+    """An admin who is logged in; to all others who are, there is no such page. Forms as for USER."""
     SELF_CHECKED = "self-checked"
     """The handler decides itself (Log Out, which asks first)."""
 
@@ -36,13 +38,32 @@ def guarded(handler: Handler, access: Access) -> Handler:
         return handler
 
     async def checked(request: web.Request) -> web.StreamResponse:
-        if access is Access.USER and PRINCIPAL not in request:
+        if access in (Access.USER, Access.ADMIN) and PRINCIPAL not in request:
             return to_login(request)
+        if access is Access.ADMIN and not request[PRINCIPAL].admin:
+            # As the router answers where no page is.
+            raise web.HTTPNotFound
         if request.method not in SAFE_METHODS:
+            await _read_form(request)
             await verify_form(request)
         return await handler(request)
 
     return checked
+
+
+async def _read_form(request: web.Request) -> None:
+    """Read the form; aiohttp keeps it for the handler.
+
+    Raises:
+        web.HTTPBadRequest: It is none.
+    """
+    try:
+        await request.post()
+    except (
+        ValueError,
+        LookupError,
+    ) as error:  # bytes that are no text, an unknown charset, parts without names
+        raise web.HTTPBadRequest from error
 
 
 def to_login(request: web.Request) -> web.Response:

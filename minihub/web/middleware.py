@@ -14,7 +14,7 @@ from minihub.logs import request_id, user_name
 from minihub.web.client import is_secure
 from minihub.web.cookies import login_cookies
 from minihub.web.guard import Handler
-from minihub.web.keys import CATALOGUES, DEPS, LOGIN_COOKIE, PRINCIPAL, REQUEST_ID, TRANSLATOR, URLS
+from minihub.web.keys import BOARD, CATALOGUES, DEPS, LOGIN_COOKIE, PRINCIPAL, REQUEST_ID, TRANSLATOR, URLS
 from minihub.web.respond import error_response, hub_error_response
 
 log = logging.getLogger(__name__)
@@ -55,7 +55,7 @@ async def _answer(request: web.Request, handler: Handler) -> web.StreamResponse:
         deps.settings.hub.default_language,
     )
     try:
-        await _resolve_login(request)
+        await _prepare(request)
         return await handler(request)
     except web.HTTPException as error:
         if error.status < 400:
@@ -75,11 +75,14 @@ async def _answer(request: web.Request, handler: Handler) -> web.StreamResponse:
         return error_response(request, 500)
 
 
-async def _resolve_login(request: web.Request) -> None:
+async def _prepare(request: web.Request) -> None:
     urls = request.app[URLS]
     # `TurnedAway` finds out by itself who knocks at a server.
     if not request.path.startswith((f"{urls.hub}static/", f"{urls.base}user/")):
         await find_login(request)
+    # Whatever else comes here may be answered with a page.
+    if not request.path.startswith((f"{urls.hub}static/", f"{urls.api}/")):
+        await request.app[BOARD].refresh()
 
 
 async def find_login(request: web.Request) -> None:

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from jinja2 import ChoiceLoader, Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup, escape
 
 from minihub.config import Settings
 from minihub.web import words
@@ -57,7 +58,17 @@ class Renderer:
         environment.filters["date_time"] = date_time
         environment.filters["iso"] = iso_time
         environment.filters["message"] = tr.message
+        environment.filters["ticks"] = ticks
         return environment
+
+
+def ticks(text: str) -> Markup:
+    """Words between backticks as code; everything else as it is."""
+    parts = (
+        Markup("<code>{}</code>").format(part) if n % 2 else escape(part)
+        for n, part in enumerate(text.split("`"))
+    )
+    return Markup("").join(parts)
 
 
 def iso_time(wall: float) -> str:

@@ -16,7 +16,7 @@ from minihub.servers.model import Attempt
 from minihub.servers.service import Progress
 from minihub.web.client import is_navigation
 from minihub.web.i18n import Translator
-from minihub.web.keys import DEPS, PRINCIPAL, RENDERER, REQUEST_ID, TRANSLATOR, URLS
+from minihub.web.keys import BOARD, DEPS, PRINCIPAL, RENDERER, REQUEST_ID, TRANSLATOR, URLS
 from minihub.web.view import ServerView, Viewer, scheduler_name
 from minihub.web.words import N_
 
@@ -29,6 +29,7 @@ STATUS_TITLES = {
     405: N_("Not possible this way"),
     409: N_("Not possible right now"),
     413: N_("Too large"),
+    415: N_("Not understood in this form"),
     424: N_("Your server is not running"),
     429: N_("Too many requests"),
     500: N_("Something went wrong"),
@@ -74,6 +75,7 @@ def page(
         "request_id": request.get(REQUEST_ID, ""),
         "here": request.app[URLS].safe_path(request.raw_path) if request.method == "GET" else "",
         "page_name": "",
+        "announcements": request.app[BOARD].shown(),
     }
     text = request.app[RENDERER].render(template, translator(request), {**common, **values})
     return web.Response(text=text, content_type="text/html", status=status)

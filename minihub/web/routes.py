@@ -5,9 +5,10 @@ from __future__ import annotations
 from aiohttp import web
 
 from minihub.web.guard import Access, Handler, guarded
-from minihub.web.pages import home, login, logout, metrics, pending, spawn, static, token, user
+from minihub.web.pages import home, login, logout, metrics, pending, probe, spawn, static, token, user
+from minihub.web.pages.admin import announce, records, servers, stop, trends, users
 
-A, U, S = Access.ANYBODY, Access.USER, Access.SELF_CHECKED
+A, U, ADMIN, S = Access.ANYBODY, Access.USER, Access.ADMIN, Access.SELF_CHECKED
 
 # Paths are relative to base_path.
 ROUTES: tuple[tuple[str, str, Handler, Access], ...] = (
@@ -32,9 +33,25 @@ ROUTES: tuple[tuple[str, str, Handler, Access], ...] = (
     ("GET", "hub/token", token.show, U),
     ("POST", "hub/token", token.create, U),
     ("POST", "hub/token/revoke", token.revoke, U),
+    ("GET", "hub/admin", servers.show, ADMIN),
+    ("GET", "hub/admin/events", servers.events, ADMIN),
+    ("GET", "hub/admin/state", servers.state, ADMIN),
+    ("GET", "hub/admin/stop", stop.ask, ADMIN),
+    ("POST", "hub/admin/stop", stop.submit, ADMIN),
+    ("GET", "hub/admin/users", users.index, ADMIN),
+    ("GET", "hub/admin/users/{name}", users.show, ADMIN),
+    ("GET", "hub/admin/users/{name}/revoke", users.ask_revoke, ADMIN),
+    ("POST", "hub/admin/users/{name}/revoke", users.revoke, ADMIN),
+    ("GET", "hub/admin/history", records.history, ADMIN),
+    ("GET", "hub/admin/trends", trends.show, ADMIN),
+    ("GET", "hub/admin/audit", records.audit, ADMIN),
+    ("GET", "hub/admin/announcements", announce.show, ADMIN),
+    ("POST", "hub/admin/announcements", announce.add, ADMIN),
+    ("POST", "hub/admin/announcements/remove", announce.remove, ADMIN),
     ("GET", "hub/language", home.language, A),
     ("GET", "hub/health", home.health, A),
     ("GET", "hub/metrics", metrics.show, S),
+    ("GET", "hub/probe", probe.show, A),
     ("GET", "hub/static/{name}", static.file, A),
     ("GET", "hub/user-redirect/{path:.*}", user.user_redirect, U),
     ("GET", "hub/user/{name}/{path:.*}", user.old_style, U),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from urllib.parse import quote, urlencode
 
@@ -66,9 +67,73 @@ class Urls:
         return f"{self.hub}spawn/estimate"
 
     @property
+    def admin(self) -> str:
+        """Everybody's servers, for admins."""
+        return f"{self.hub}admin"
+
+    def admin_servers(self, query: Mapping[str, str]) -> str:
+        """The same, filtered and sorted."""
+        return with_query(self.admin, **query)
+
+    def admin_events(self, query: Mapping[str, str]) -> str:
+        """Its event stream."""
+        return with_query(f"{self.admin}/events", **query)
+
+    def admin_state(self, query: Mapping[str, str]) -> str:
+        """Its present state, for polling."""
+        return with_query(f"{self.admin}/state", **query)
+
+    def admin_stop(self, **which: str) -> str:
+        """Where an admin is asked whether servers shall be stopped, and where his answer goes."""
+        return with_query(f"{self.admin}/stop", **which)
+
+    def admin_users(self, **query: str) -> str:
+        """The users that the hub knows."""
+        return with_query(f"{self.admin}/users", **query)
+
+    def admin_user(self, user: str, **query: str) -> str:
+        """One user: his server, history, tokens, audit lines."""
+        return with_query(f"{self.admin}/users/{quote(user, safe='')}", **query)
+
+    def admin_revoke(self, user: str, **which: str) -> str:
+        """Where an admin is asked whether a token, or all logins and tokens, shall end, and where his answer goes."""
+        return with_query(f"{self.admin_user(user)}/revoke", **which)
+
+    def admin_history(self, **query: str) -> str:
+        """Everybody's past servers."""
+        return with_query(f"{self.admin}/history", **query)
+
+    def admin_audit(self, **query: str) -> str:
+        """The audit log."""
+        return with_query(f"{self.admin}/audit", **query)
+
+    def admin_trends(self, span: str = "") -> str:
+        """How the last day ("" or "day") or week went."""
+        return with_query(f"{self.admin}/trends", span="" if span == "day" else span)
+
+    @property
+    def admin_announce(self) -> str:
+        """Where announcements are written, and the form goes."""
+        return f"{self.admin}/announcements"
+
+    @property
+    def admin_withdraw(self) -> str:
+        """Where the form goes that removes one."""
+        return f"{self.admin}/announcements/remove"
+
+    @property
     def api(self) -> str:
         """The REST API."""
         return f"{self.hub}api"
+
+    @property
+    def api_docs(self) -> str:
+        """The REST API's description."""
+        return f"{self.api}/docs"
+
+    def api_history(self, **query: str) -> str:
+        """Past servers, for programs; format=csv for spreadsheets."""
+        return with_query(f"{self.api}/history", **query)
 
     def api_progress(self, user: str) -> str:
         """The event stream of a starting server, for programs."""

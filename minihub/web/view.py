@@ -128,7 +128,7 @@ def _view_of(
         account=attempt.options.account or "",
         partition=attempt.options.partition or "",
         job_id=attempt.job_id or "",
-        job_state=_job_state(attempt),
+        job_state=job_state_words(attempt),
         reason=reason,
         node=attempt.node or "",
         created_at=attempt.submitted_at or attempt.created_at,
@@ -165,7 +165,8 @@ def _without_escapes(text: str) -> str:
     return "".join([pieces[0], *cut]).replace("\r\n", "\n").replace("\r", "\n")
 
 
-def _job_state(attempt: Attempt) -> str:
+def job_state_words(attempt: Attempt) -> str:
+    """The scheduler's own words for a job: "PENDING (Priority)"."""
     reason = attempt.job_reason if attempt.job_reason not in {"", "None"} else ""
     return f"{attempt.job_state} ({reason})" if attempt.job_state and reason else attempt.job_state
 

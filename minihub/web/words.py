@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from minihub.servers.model import Attempt, ServerOptions, State, StopCause
+from minihub.servers.model import Attempt, FailureKind, ServerOptions, State, StopCause
 from minihub.web.i18n import Translator
 
 
@@ -49,6 +49,31 @@ STOP_CAUSES = {
     StopCause.UNSAFE: N_("Stopped because it was not protected."),
     StopCause.SUPERSEDED: N_("Replaced by a newer one."),
 }
+
+STOP_CAUSES_TO_OTHERS = {
+    StopCause.USER: N_("Stopped by its user."),
+    StopCause.LOGOUT: N_("Stopped because its user logged out."),
+    StopCause.API: N_("Stopped by a program with its user's token."),
+}
+"""As said to an admin, where that differs."""
+
+FAILURES = {
+    FailureKind.REJECTED: N_("Refused by the scheduler"),
+    FailureKind.UNAVAILABLE: N_("Scheduler did not answer"),
+    FailureKind.DOUBTFUL: N_("Submission without answer"),
+    FailureKind.SPAWN_TIMEOUT: N_("Waited too long in the queue"),
+    FailureKind.START_TIMEOUT: N_("Jupyter did not come up"),
+    FailureKind.DIED: N_("Job ended while starting"),
+    FailureKind.UNSAFE: N_("Not protected"),
+    FailureKind.TIME_LIMIT: N_("Time limit"),
+    FailureKind.OUT_OF_MEMORY: N_("Out of memory"),
+    FailureKind.NODE_FAILED: N_("Node failed"),
+    FailureKind.PREEMPTED: N_("Preempted"),
+    FailureKind.CANCELLED: N_("Cancelled outside the hub"),
+    FailureKind.EXITED: N_("Jupyter ended unexpectedly"),
+    FailureKind.VANISHED: N_("Gone without a record"),
+}
+"""Causes in a few words, for figures."""
 
 STOP_CAUSES_WITH_LIMIT = {
     StopCause.IDLE: N_("Stopped because nothing was done in it for %(limit)s."),
@@ -123,5 +148,21 @@ def resources(options: ServerOptions, tr: Translator) -> str:
         duration(options.time_hours * 3600, tr),
     ]
     if options.gpu_count:
-        parts.insert(2, f"{options.gpu_count} {TIMES} {options.gpu_type or 'GPU'}")
+        parts.insert(2, gpus(options))
     return " · ".join(parts)
+
+
+def gpus(options: ServerOptions) -> str:
+    """The GPUs that were asked for, "" if none."""
+    return f"{options.gpu_count} {TIMES} {options.gpu_type or 'GPU'}" if options.gpu_count else ""
+
+
+def end_words(attempt: Attempt, tr: Translator) -> str:
+    """Why a server ended, or is being ended, as said to an admin."""
+    if attempt.failure:
+        return tr.message(attempt.failure.message)
+    if attempt.stop_cause in STOP_CAUSES_TO_OTHERS:
+        return tr(STOP_CAUSES_TO_OTHERS[attempt.stop_cause])
+    if attempt.stop_cause:
+        return stop_cause(attempt, tr)
+    return "" if attempt.is_live else tr("Ended by itself.")

@@ -84,6 +84,17 @@ async def test_the_database_is_asked_once_a_minute(clock, directory, policy):
     assert directory.asked == ["ada", "ada"]
 
 
+async def test_groups_are_asked_for_once_a_minute_and_together(clock, directory, policy):
+    await policy.admit("ada")
+    found = await policy.groups_of(["ada", "unknown"])
+    assert found == {"ada": directory.accounts["ada"].groups, "unknown": frozenset()}
+    assert await policy.groups_of(["ada", "unknown"]) == found
+    assert directory.asked == ["ada", "unknown"]
+    clock.advance(CACHE_S)
+    await policy.groups_of(["ada"])
+    assert directory.asked == ["ada", "unknown", "ada"]
+
+
 async def test_a_directory_that_is_down_ends_nobodys_login(clock, directory, policy, caplog):
     await policy.admit("ada")
     account = directory.accounts.pop("ada")

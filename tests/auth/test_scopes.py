@@ -5,7 +5,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from minihub.auth.model import Principal
-from minihub.auth.scopes import IMPLIES, ROLES, allows, effective_scopes, parse_scope, verify_scopes
+from minihub.auth.scopes import (
+    IMPLIES,
+    ROLES,
+    allows,
+    covers,
+    effective_scopes,
+    is_all_own,
+    parse_scope,
+    verify_scopes,
+)
 from minihub.errors import Forbidden, OptionsError
 
 OWN_ACTS = ("read:users", "read:servers", "start:servers", "delete:servers", "tokens", "access:servers")
@@ -148,3 +157,46 @@ def test_no_token_can_do_more_than_its_owners_login(scopes, scope, user):
         may = allows(token(*scopes, admin=admin), scope, user)
         if may and not (admin and scope == "access:servers"):
             assert allows(login(admin=admin), scope, user)
+
+
+@given(
+    st.lists(ANY_SCOPE, max_size=4),
+    st.lists(ANY_SCOPE, min_size=1, max_size=3),
+    st.sampled_from(["ada", "bob"]),
+    st.sampled_from(sorted(IMPLIES)),
+    st.sampled_from(["ada", "bob", "eve", None]),
+)
+def test_what_is_covered_can_do_no_more(held, wanted, owner, scope, user):
+    """`covers` lets nobody make a token, of anybody, that may do what he may not."""
+    for admin in (False, True):
+        maker = token(*held, admin=True)
+        effective = effective_scopes(wanted, owner, admin=admin)
+        made = Principal(owner, "admin" in effective, "token", "t", effective)
+        if covers(maker, effective, owner) and allows(made, scope, user):
+            assert allows(maker, scope, user)
+
+
+def test_everything_covers_itself():
+    for text in [*IMPLIES, "self", "admin"]:
+        for admin in (False, True):
+            maker = token(text, "self", admin=admin)
+            assert covers(maker, effective_scopes([text], "ada", admin=admin), "ada"), text
+
+
+def test_everything_on_ones_own_things_is_not_everything():
+    maker = token(*(f"{name}!user=ada" for name in IMPLIES), admin=True)
+
+    assert not covers(maker, {"admin"}, "ada")
+    assert covers(maker, {"self"}, "ada")
+
+
+def test_what_is_all_ones_own():
+    for scopes, own in (
+        ({"self"}, True),
+        ({"read:servers!user=ada", "tokens!user=ada"}, True),
+        ({"read:servers"}, False),
+        ({"read:servers!user=bob"}, False),
+        ({"admin"}, False),
+        ({"shutdown!user=ada"}, False),
+    ):
+        assert is_all_own(scopes, "ada") is own, scopes

@@ -29,15 +29,24 @@ class Sshd:
 
 @asynccontextmanager
 async def own_sshd(
-    facts: dict[str, Any], folder: Path, *, shlvl: bool = True, more: str = ""
+    facts: dict[str, Any], folder: Path, *, shlvl: bool = True, more: str = "", trusted: Path | None = None
 ) -> AsyncIterator[Sshd]:
-    """Run it; `shlvl` False: without the line that keeps bash from reading ~/.bashrc; `more`: a line of sshd_config."""
+    """Run it.
+
+    Args:
+        facts: Of the cluster.
+        folder: For its files.
+        shlvl: False: without the line that keeps bash from reading ~/.bashrc.
+        more: A line of sshd_config.
+        trusted: File of the trusted CA keys; None: the usual one, with the cluster's CA.
+    """
     key = asyncssh.generate_private_key("ssh-ed25519")
     host_key = folder / "host_key"
     host_key.write_bytes(key.export_private_key())
     host_key.chmod(0o600)
     authority = load_ca(Path(facts["user_ca"]))
-    Path("/etc/ssh/minihub_user_ca.pub").write_text(authority.public_line() + "\n")
+    usual = Path("/etc/ssh/minihub_user_ca.pub")
+    usual.write_text(authority.public_line() + "\n")
     lines = sshd_lines(
         authority.public_line(),
         ["127.0.0.1"],
@@ -45,6 +54,7 @@ async def own_sshd(
         service_user=facts["service_user"],
         forwarding=True,
     )
+    lines = lines.replace(str(usual), str(trusted or usual))
     if not shlvl:
         lines = lines.replace("SetEnv SHLVL=1", "SetEnv NOTHING=1")
     config = folder / "sshd_config"

@@ -5,6 +5,8 @@ Runs inside the test cluster's mount namespace: scripts/dev-cluster exec hub -- 
 
 from __future__ import annotations
 
+import asyncio
+import json
 import re
 import shutil
 import signal
@@ -17,6 +19,7 @@ import asyncssh
 import pytest
 from cryptography.fernet import Fernet
 
+from tests.checks.nginx import nginx
 from tests.e2e.kit import ROOT, cluster_settings, local_settings, new_hub
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(240)]
@@ -31,6 +34,8 @@ WITH_JOB = (
     "Jupyter's pages",
     "log",
 )
+FROM_BROWSERS = ("public URL", "forwarded headers", "websocket", "silent websocket", "event stream")
+"""Skipped where no hub runs."""
 TO_ACCOUNTS = (
     "settings",
     "user and directories",
@@ -136,7 +141,9 @@ def only_failure(told, hop, *texts):
 def test_all_is_well(make, cluster, identity):
     hub = make(slurm={"identity": identity}, auth={"pam_service": "login"})
     told = check(hub, "--user", "alice", "--password-stdin", stdin=f"{cluster.passwords['alice']}\n")
-    assert told.words() == dict.fromkeys((*TO_ACCOUNTS, *WITH_JOB), "ok"), told.text
+    words = dict.fromkeys((*TO_ACCOUNTS, *WITH_JOB), "ok") | dict.fromkeys(FROM_BROWSERS, "skipped")
+    assert told.words() == words, told.text
+    assert "no hub runs here" in told.hops["public URL"][1]
     assert told.status == 0
     assert f"by {identity}, a command runs as alice" in told.text
     assert "takes alice's password" in told.text
@@ -153,6 +160,8 @@ def test_beside_a_running_hub(make, cluster):
     told = check(hub, "--user", "bob")
     assert told.status == 0, told.text
     assert "since a hub listens on" in told.hops["report of the port"][1]
+    assert {told.hops[hop][0] for hop in FROM_BROWSERS} == {"ok"}
+    assert "leads straight to the hub" in told.hops["public URL"][1]
     assert hub.process.poll() is None
     hub.end()
     no_job_left(cluster)
@@ -170,7 +179,49 @@ def test_without_a_user_the_rest_is_tested(make):
 def test_without_a_job(make):
     told = check(make(), "--user", "bob", "--no-job")
     assert told.status == 0
-    assert told.words() == {**dict.fromkeys(TO_ACCOUNTS, "ok"), **dict.fromkeys(WITH_JOB, "skipped")}
+    skipped = dict.fromkeys((*WITH_JOB, *FROM_BROWSERS), "skipped")
+    assert told.words() == {**dict.fromkeys(TO_ACCOUNTS, "ok"), **skipped}
+
+
+def test_as_json(make):
+    hub = make()
+    done = subprocess.run(
+        hub.argv("check", "--no-job", "--json", "--user", "no-such-user"),
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        env=hub.environment(),
+        timeout=60,
+        check=False,
+    )
+    told = json.loads(done.stdout)
+    hops = {hop.pop("hop"): hop for hop in told["hops"]}
+    assert (told["ok"], done.returncode, done.stderr) == (False, 1, "")
+    assert list(hops) == [*TO_ACCOUNTS, *WITH_JOB, *FROM_BROWSERS]
+    assert hops["store"]["ok"] is True
+    assert hops["websocket"]["ok"] is None
+    assert (hops["test user"]["ok"], "getent passwd" in hops["test user"]["cure"]) == (False, True)
+    assert set(hops["store"]) == {"ok", "detail", "cure"}
+
+
+async def test_through_a_front_proxy(make):
+    """A real hub behind a real nginx; tests/checks/test_public.py has all mistakes."""
+    hub = make(base=local_settings(), hub={"run_as": "minihub", "trusted_proxies": ["127.0.0.1"]})
+    hub.start()
+    port = int(hub.url.rpartition(":")[2])
+    async with nginx(hub.directory, port) as fronts:
+        told = await asyncio.to_thread(check, hub, "--no-job", "--idle", "0.5", "--url", fronts["good"])
+        assert {told.hops[hop][0] for hop in FROM_BROWSERS} == {"ok"}, told.text
+        assert "leads to this hub" in told.hops["public URL"][1]
+        told = await asyncio.to_thread(check, hub, "--no-job", "--idle", "0.5", "--url", fronts["no_upgrade"])
+    only_failure(
+        told,
+        "websocket",
+        "does not pass Upgrade on",
+        "proxy_set_header Upgrade",
+        "upgrade=websocket",
+        "traefik",
+    )
 
 
 def test_wrong_password(make):

@@ -137,6 +137,82 @@ async def test_an_admins_script(hub, passwords):
         await until(lambda: not jobs(hub, "alice"), "the job is gone")
 
 
+async def test_tokens_over_the_api(hub, passwords):
+    """Made with a password, opens the server, shows its last use, ends at once."""
+    await seen(hub, passwords, "bob", "carol")
+    auth = {"username": "bob", "password": passwords["bob"]}
+    async with script(hub, "") as nobody:
+        nobody.headers = {}
+        wrong = {"auth": {**auth, "password": "wrong"}}
+        assert (await nobody.ask("POST", "/users/bob/tokens", json=wrong))[0] == 403
+        wish = {"auth": auth, "scopes": ["servers!user", "access:servers!user", "tokens!user"]}
+        status, made = await nobody.ask("POST", "/users/bob/tokens", json=wish)
+        assert status == 201, made
+    async with script(hub, made["token"]) as bob:
+        assert (await bob.ask("POST", "/users/bob/server", json={"user_options": {"time_hours": 0.25}}))[
+            0
+        ] == 202
+        assert [event async for event in bob.events("/users/bob/server/progress")][-1]["ready"] is True
+        opened = f"{hub.url}/user/bob/api/status"
+        async with bob.client.get(opened, headers=bob.headers) as answer:
+            assert answer.status == 200
+        _, listed = await bob.ask("GET", "/users/bob/tokens")
+        (mine,) = [one for one in listed["api_tokens"] if one["id"] == made["id"]]
+        assert mine["last_activity"] is not None
+        assert "token" not in mine
+        status, lesser = await bob.ask("POST", "/users/bob/tokens", json={"scopes": ["read:servers!user"]})
+        assert status == 201
+        assert (await bob.ask("POST", "/users/bob/tokens", json={"scopes": ["self"]}))[0] == 403
+        async with script(hub, lesser["token"]) as reader:
+            assert (await reader.ask("GET", "/users/bob/server"))[0] == 200
+            assert (await reader.ask("DELETE", "/users/bob/server"))[0] == 403
+            async with reader.client.get(opened, headers=reader.headers) as answer:
+                assert answer.status == 403, "a token for looking opens nothing"
+            assert (await bob.ask("DELETE", f"/users/bob/tokens/{lesser['id']}"))[0] == 204
+            assert (await reader.ask("GET", "/users/bob/server"))[0] == 403, "at once"
+        assert (await bob.ask("DELETE", f"/users/bob/tokens/{made['id']}"))[0] == 204
+        async with bob.client.get(opened, headers=bob.headers) as answer:
+            assert answer.status == 403
+    async with script(hub, hub.token("bob", "self")) as bob:
+        assert (await bob.ask("DELETE", "/users/bob/server"))[0] in (202, 204)
+        await until(lambda: not jobs(hub, "bob"), "the job is gone")
+
+
+async def test_an_admin_looks_around_and_forgets_a_user(hub, passwords):
+    await seen(hub, passwords, "bob", "carol")
+    async with script(hub, hub.token("carol", "admin")) as carol:
+        await carol.ask("POST", "/users/bob/server", json={"time_hours": 0.25})
+        assert [e async for e in carol.events("/users/bob/server/progress")][-1]["ready"] is True
+        [job] = jobs(hub, "bob")
+        _, servers = await carol.ask("GET", f"/servers?node={job.node}&state=ready")
+        assert [(one["user"], one["job"]["id"]) for one in servers] == [("bob", job.id)]
+        _, routes = await carol.ask("GET", "/proxy")
+        assert job.node in routes["/user/bob/"]["target"]
+        _, scheduler = await carol.ask("GET", "/scheduler")
+        assert (scheduler["name"], scheduler["up"]) == ("slurm", True)
+        _, groups = await carol.ask("GET", "/groups")
+        assert any("bob" in group["users"] for group in groups)
+        status, options = await carol.ask("GET", "/options/schema")
+        assert (status, bool(options["properties"]["account"]["enum"])) == (200, True)
+        status, estimate = await carol.ask("POST", "/options/estimate", json={"cores": 1})
+        assert status == 200, estimate
+        status, refused = await carol.ask("POST", "/users", json={"usernames": ["no-such-account"]})
+        assert (status, list(refused["fields"])) == (400, ["usernames.0"])
+
+        dry = await carol.ask("POST", "/servers/stop", json={"users": ["bob"]})
+        assert (dry[1]["dry_run"], dry[1]["stopped"], len(dry[1]["servers"])) == (True, 0, 1)
+        assert jobs(hub, "bob")
+        assert (await carol.ask("DELETE", "/users/bob"))[0] == 204
+        await until(lambda: not jobs(hub, "bob"), "the job is gone")
+        assert (await carol.ask("GET", "/users?name_filter=bob"))[1] == []
+        async with asyncio.timeout(15):  # until a listing has confirmed it
+            while (await carol.ask("GET", "/history?user=bob&limit=1"))[1][0]["job"]["outcome"] != "admin":
+                await asyncio.sleep(0.2)
+        _, lines = await carol.ask("GET", "/audit?about=bob&action=user-delete")
+        assert lines[0]["actor"] == "carol"
+    await seen(hub, passwords, "bob")  # who comes again is known again
+
+
 async def test_tokens_end(hub, passwords):
     await seen(hub, passwords, "bob")
     token = hub.token("bob", "self")

@@ -17,9 +17,9 @@ from aiohttp import web
 from minihub.auth.model import Principal
 from minihub.config import parse_settings
 from minihub.errors import HubError
-from minihub.proxy.front import FrontDoor, make_rules
+from minihub.proxy.front import FrontDoor
 from minihub.proxy.hub_app import RUNNER_OPTIONS, HubApp
-from minihub.proxy.pool import Pools
+from minihub.proxy.pool import Pools, make_rules
 from minihub.proxy.turned_away import TurnedAway
 from minihub.schedulers.base import Endpoint
 from minihub.servers.identity import make_secrets

@@ -15,8 +15,7 @@ import pytest
 from minihub.config import parse_settings
 from minihub.errors import ConnectFailed, UpstreamError, UpstreamUnsafe
 from minihub.proxy.dialing import Dialer, _edge
-from minihub.proxy.front import make_rules
-from minihub.proxy.pool import Pool, Pools
+from minihub.proxy.pool import Pool, Pools, make_rules
 from minihub.proxy.question import get
 from minihub.schedulers.base import Endpoint
 from minihub.servers.model import Route, Secrets

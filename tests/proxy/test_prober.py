@@ -11,8 +11,7 @@ from aiohttp import web
 
 from minihub.config import parse_settings
 from minihub.errors import UpstreamError, UpstreamUnsafe
-from minihub.proxy.front import make_rules
-from minihub.proxy.pool import Pools
+from minihub.proxy.pool import Pools, make_rules
 from minihub.proxy.prober import Prober
 from minihub.proxy.question import get
 from minihub.schedulers.base import Endpoint

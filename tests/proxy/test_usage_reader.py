@@ -11,8 +11,7 @@ from aiohttp import web
 from minihub.config import parse_settings
 from minihub.errors import UpstreamError
 from minihub.proxy import usage_reader
-from minihub.proxy.front import make_rules
-from minihub.proxy.pool import Pools
+from minihub.proxy.pool import Pools, make_rules
 from minihub.proxy.usage_reader import PoolUsageReader
 from minihub.schedulers.base import Endpoint
 from minihub.servers.model import Route, Secrets

@@ -19,6 +19,15 @@ async def test_admit_and_forget(store):
     assert await store.users.forget("ada") is False
 
 
+async def test_activity_only_goes_forward(store):
+    await store.users.admit("ada", 10.0)
+    for at, seen in ((20.0, 20.0), (15.0, 20.0), (30.0, 30.0)):
+        assert await store.users.active("ada", at) is True
+        assert (await store.users.get("ada")).last_seen == seen
+    assert await store.users.active("bob", 20.0) is False
+    assert await store.users.get("bob") is None
+
+
 async def test_forgetting_a_user_deletes_his_logins_and_tokens_and_keeps_history(store, attempt):
     await store.users.seen("ada", 10.0, admin=False)
     await store.login_sessions.create(LoginRow("k", "ada", 1.0, 1.0, "", ""))

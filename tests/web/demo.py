@@ -43,6 +43,7 @@ def fill(world: World) -> World:
             ended_at=NOW - 5,
         ),
     }
+    world.users.names |= set(servers.attempts)
     gpu = ServerOptions(12, 8, 65536, "notebook", "rrg-prof", None, "gpu", None, "a100", 2)
     oom = explain.ending(make_attempt(State.READY), JobEnding("OUT_OF_MEMORY"))
     for user in servers.attempts:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import itertools
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import Any
@@ -16,7 +16,7 @@ from minihub.auth.model import Principal
 from minihub.auth.scopes import effective_scopes
 from minihub.clock import ManualClock
 from minihub.config import Settings, parse_settings
-from minihub.errors import BadCredentials, HubError, OptionsError
+from minihub.errors import BadCredentials, HubError, NotAllowed, OptionsError
 from minihub.schedulers.base import Association, Estimate, GpuType, Limits, Partition
 from minihub.schedulers.slurm.reasons import explain_reason
 from minihub.servers.model import Attempt, Failure, Secrets, ServerOptions, State, StopCause
@@ -111,6 +111,7 @@ class FakeServers:
 
     def __init__(self) -> None:
         self.attempts: dict[str, Attempt] = {}
+        self.active: dict[str, float] = {}
         self.ended: list[Attempt] = []
         self.form_now = make_form()
         self.scheduler_health = SchedulerHealth("slurm", last_answer_at=NOW - 3, waiting_total=37)
@@ -286,7 +287,7 @@ class FakeTokens:
     async def create(
         self, user: str, *, note: str = "", scopes: Iterable[str] = (), lifetime_s: float | None = None
     ) -> tuple[str, FakeTokenRecord]:
-        assert lifetime_s is not None
+        lifetime_s = 90 * 86400 if lifetime_s is None else lifetime_s
         record = FakeTokenRecord(
             f"t{len(self.records) + 1}", user, note, frozenset(scopes), NOW, NOW + lifetime_s
         )
@@ -294,7 +295,7 @@ class FakeTokens:
         return "mh_the-secret-itself", record
 
     async def list(self, user: str | None = None) -> list[FakeTokenRecord]:
-        return [r for r in self.records if r.user == user]
+        return [r for r in self.records if user in (None, r.user)]
 
     async def revoke(self, user: str, token_id: str) -> bool:
         keep = [r for r in self.records if not (r.user == user and r.id == token_id)]
@@ -323,6 +324,7 @@ class FakeUserRecord:
     name: str
     created_at: float = NOW - 1000
     last_seen: float | None = NOW - 10
+    admin: bool = False
 
 
 class FakeUsers:
@@ -330,6 +332,22 @@ class FakeUsers:
 
     def __init__(self) -> None:
         self.names: set[str] = set()
+        self.seen: dict[str, float] = {}
+
+    async def admit(self, user: str, now: float) -> bool:
+        new = user not in self.names
+        self.names.add(user)
+        return new
+
+    async def forget(self, user: str) -> bool:
+        known = user in self.names
+        self.names.discard(user)
+        return known
+
+    async def active(self, user: str, at: float) -> bool:
+        if user in self.names:
+            self.seen[user] = max(at, self.seen.get(user, 0))
+        return user in self.names
 
     async def get(self, user: str) -> FakeUserRecord | None:
         return FakeUserRecord(user) if user in self.names else None
@@ -402,6 +420,12 @@ class World:
     deps: Deps
     refusal: HubError | None = None
     """What every login is refused with."""
+    refused: dict[str, str] = field(default_factory=dict)
+    """Users whom the settings do not let in, and why."""
+    asked_groups: list[list[str]] = field(default_factory=list)
+    """Whose groups were asked for."""
+    admitted: list[str] = field(default_factory=list)
+    """Of whom it was asked whether the settings let them in."""
 
     def log_in(self, user: str = "ada") -> str:
         """A cookie of a login session."""
@@ -430,6 +454,9 @@ def make_world(raw: Mapping[str, Any] | None = None, *, only_user: str = "") -> 
     users = FakeUsers()
     passwords = {"ada": "correct horse", "root-of-all": "battery staple"}
     lines: list[tuple[str, str, str, str]] = []
+    refused: dict[str, str] = {}
+    asked_groups: list[list[str]] = []
+    admitted: list[str] = []
     audit_log = FakeAuditLog()
 
     async def authenticate(username: str, password: str, address: str) -> str:
@@ -447,6 +474,24 @@ def make_world(raw: Mapping[str, Any] | None = None, *, only_user: str = "") -> 
         ends = {"lab": "lab", "notebook": "tree", "terminal": "terminals/1"}
         return f"{settings.hub.base_path}user/{attempt.user}/{ends[attempt.options.interface]}"
 
+    async def admit(user: str) -> None:
+        admitted.append(user)
+        if user in refused:
+            raise NotAllowed(detail=f"{user}: {refused[user]}")
+
+    async def groups_of(users: Sequence[str]) -> dict[str, frozenset[str]]:
+        asked_groups.append(list(users))
+        return {user: frozenset({user, "people"}) for user in users}
+
+    async def revoke_user(user: str) -> tuple[int, int]:
+        mine = {name: who for name, who in identity.tokens.items() if who.user == user}
+        logged_in = {name: who for name, who in identity.logins.items() if who.user == user}
+        for name in mine:
+            del identity.tokens[name]
+        for name in logged_in:
+            del identity.logins[name]
+        return len(logged_in), len(mine)
+
     deps = Deps(
         settings=settings,
         clock=clock,
@@ -462,9 +507,14 @@ def make_world(raw: Mapping[str, Any] | None = None, *, only_user: str = "") -> 
         authenticate=authenticate,
         is_admin=lambda user: user in logins.admins,
         open_url=open_url,
+        admit=admit,
+        groups_of=groups_of,
+        revoke_user=revoke_user,
+        shut_down=lambda: servers.asked.append(("shut down",)),
         only_user=only_user,
     )
     world = World(settings, clock, servers, identity, logins, tokens, users, csrf, passwords, lines, deps)
+    world.refused, world.asked_groups, world.admitted = refused, asked_groups, admitted
     return world
 
 

@@ -67,3 +67,22 @@ async def test_another_users_pages_are_not_found(browser):
     browser.log_in()
     for path in ("/hub/spawn-pending/bob", "/hub/spawn-pending/bob/state", "/hub/spawn-pending/bob/events"):
         assert (await browser.get(path)).status == 404
+
+
+@pytest.mark.parametrize(
+    ("kind", "body"),
+    [
+        ("application/x-www-form-urlencoded", b"username=\xff"),
+        ("application/x-www-form-urlencoded; charset=no-such", b"username=ada"),
+        ("multipart/form-data", b"x"),
+        ("multipart/form-data; boundary=x", b"--x\r\n\r\n"),
+    ],
+)
+@pytest.mark.parametrize("path", ["/hub/login", "/hub/spawn", "/hub/token"])
+async def test_what_is_no_form_is_refused(browser, path, kind, body):
+    browser.log_in()
+    own = {"Origin": str(browser.client.make_url("/")).rstrip("/"), "Content-Type": kind}
+    answer = await browser.client.post(path, data=body, headers={**browser.headers, **own})
+
+    assert answer.status == 400
+    assert "not understood" in await answer.text()

@@ -12,6 +12,7 @@ from minihub.web.client import client_address
 from minihub.web.cookies import set_language_cookie
 from minihub.web.i18n import LANGUAGES
 from minihub.web.keys import DEPS, URLS
+from minihub.web.paging import parse_page
 from minihub.web.respond import page, redirect, translator, user_of, view_of
 
 log = logging.getLogger(__name__)
@@ -73,10 +74,7 @@ async def postpone(request: web.Request) -> web.Response:
 async def history(request: web.Request) -> web.Response:
     """All servers the user ever had, newest first."""
     deps = request.app[DEPS]
-    text = request.query.get("page", "1")
-    number = int(text) if text.isascii() and text.isdecimal() and 1 <= len(text) <= 6 else 0
-    if number < 1:
-        raise NotFound
+    number = parse_page(request.query)
     found = await deps.servers.history(
         user_of(request).user, limit=HISTORY_PAGE + 1, offset=(number - 1) * HISTORY_PAGE
     )

@@ -30,9 +30,9 @@ from minihub.auth.policy import Account, Policy
 from minihub.auth.tokens import ApiTokens
 from minihub.clock import SystemClock
 from minihub.config import Settings, parse_settings
-from minihub.proxy.front import FrontDoor, make_rules
+from minihub.proxy.front import FrontDoor
 from minihub.proxy.hub_app import RUNNER_OPTIONS, HubApp
-from minihub.proxy.pool import Pools
+from minihub.proxy.pool import Pools, make_rules
 from minihub.proxy.turned_away import TurnedAway
 from minihub.schedulers.base import Endpoint
 from minihub.servers.model import Attempt, Route, Secrets

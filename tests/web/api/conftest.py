@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from minihub.servers.model import State
+from tests.web.api.conformity import problems
 from tests.web.conftest import Browser
 from tests.web.fakes import World, make_attempt
 
@@ -29,12 +30,16 @@ class Program:
 
     async def ask(self, method: str, path: str, body: Any = None, **headers: str) -> Answer:
         own = {"Authorization": f"token {self.token}"} if self.token else {}
+        if body is not None:
+            own["Content-Type"] = "application/json"
         data = body if body is None or isinstance(body, bytes) else json.dumps(body).encode()
         answer = await self.browser.client.request(
             method, f"/hub/api{path}", data=data, headers={**own, **headers}, allow_redirects=False
         )
         raw = await answer.read()
         body = json.loads(raw) if answer.content_type == "application/json" and raw else raw.decode() or None
+        wrong = problems(method, path, answer.status, answer.content_type, body)
+        assert wrong == [], f"{method} {path}: {wrong} in {body}"
         return Answer(answer.status, body, answer.headers)
 
 
