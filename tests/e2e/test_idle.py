@@ -250,3 +250,20 @@ async def test_jupyterhub_idle_culler_ends_what_is_idle_or_too_old(hub, working,
     async with culler(hub, "--timeout=100000", "--max-age=1", "--cull-every=1"):
         for name in ("bob", "carol"):
             await working[name].wait_state("stopped", timeout_s=30)
+
+    # Everybody but admins is forgotten; which is JupyterHub's word for it.
+    options = ("--timeout=1", "--cull-every=1", "--cull-users=True", "--cull-admin-users=False")
+    async with culler(hub, *options, scopes=(*CULLERS_SCOPES, "admin:users")) as said:
+        gone = [f"Culling user {name}" for name in ("alice", "bob", "dave")]
+        await until(
+            lambda: all(any(words in line for line in said) for words in gone), "users are culled", 30
+        )
+
+        async def known():
+            _, text = await working["carol"].get("/hub/api/users")
+            return [user["name"] for user in json.loads(text)]
+
+        async with asyncio.timeout(30):
+            while await known() != ["carol"]:
+                await asyncio.sleep(0.2)
+    assert (await working["bob"].get("/hub/api/user"))[0] == 401, "his login has ended with him"
