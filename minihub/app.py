@@ -313,6 +313,7 @@ def _build_deps(
         is_admin=entrance.is_admin,
         open_url=open_url,
         admit=entrance.admit,
+        verify_admissible=entrance.verify_admissible,
         groups_of=entrance.groups_of,
         revoke_user=entrance.revoke_user,
         shut_down=shut_down,

@@ -145,7 +145,8 @@ class AuthSettings(Section):
         30, description="A PAM answer that takes longer is given up and its process killed."
     )
     allow_users: tuple[str, ...] = Field(
-        (), description="Users who get in. If this or allow_groups is set, nobody else does but admins."
+        (),
+        description="Users who get in. If this or allow_groups is set, nobody else does but admins, and whom admins admit (minihub users admit).",
     )
     allow_groups: tuple[str, ...] = Field(
         (), description="Unix groups whose members get in; see allow_users."

@@ -23,6 +23,8 @@ async def open_tokens(settings: Settings, state_dir: Path) -> AsyncIterator[ApiT
     clock = SystemClock()
     store = await Store.open(state_dir, clock, exclusive=False)
     try:
-        yield ApiTokens(store, settings.auth, clock, Policy(settings.auth, clock))
+        yield ApiTokens(
+            store, settings.auth, clock, Policy(settings.auth, clock, is_admitted=store.users.is_admitted)
+        )
     finally:
         await store.close()

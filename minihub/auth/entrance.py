@@ -34,7 +34,7 @@ class Entrance:
 
     def __init__(self, settings: Settings, store: Store, passwords: Passwords, clock: Clock) -> None:
         self._passwords = passwords
-        self._policy = Policy(settings.auth, clock)
+        self._policy = Policy(settings.auth, clock, is_admitted=store.users.is_admitted)
         self._throttle = Throttle(clock)
         self._keeper = TaskKeeper()
         self.logins = LoginSessions(store, settings.auth, clock, self._policy)
@@ -61,8 +61,12 @@ class Entrance:
         return user
 
     async def admit(self, user: str) -> None:
-        """Return if the settings let `user` in; raises NotAllowed."""
+        """Return if `user` may come in; raises NotAllowed."""
         await self._policy.admit(user)
+
+    async def verify_admissible(self, user: str) -> None:
+        """Return if an admin may let `user` in; raises NotAllowed."""
+        await self._policy.verify_admissible(user)
 
     async def groups_of(self, users: Sequence[str]) -> dict[str, frozenset[str]]:
         """The Unix groups of each of `users`."""

@@ -1,4 +1,4 @@
-"""Who is admitted, and who is an admin: the settings' lists, Unix groups, uids.
+"""Who is admitted, and who is an admin: the settings' lists, Unix groups, uids, and whom admins let in besides.
 
 Asks the system's user database (which may be LDAP, and slow) in a thread, and remembers its answers for a minute.
 """
@@ -11,7 +11,7 @@ import logging
 import os
 import pwd
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,6 +27,8 @@ GRACE_S = 86400.0
 """How long an account that is not found any more counts as it was."""
 DEFAULT_UID_MIN = 1000
 NOBODY_UID = 65534
+NOT_LISTED = "in neither auth.allow_users nor auth.allow_groups"
+"""The only refusal that an admin's word overrules."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +39,9 @@ class Account:
     uid: int
     groups: frozenset[str]
 
+
+IsAdmitted = Callable[[str], Awaitable[bool]]
+"""Whether an admin admitted somebody; raises StoreError."""
 
 Lookup = Callable[[str], Account | None]
 """Finds an account by its canonical name; None if there is none. May block."""
@@ -86,7 +91,7 @@ def _find_listed_refusal(account: Account, settings: AuthSettings) -> str:
     listed = account.name in settings.allow_users or account.groups.intersection(settings.allow_groups)
     if everybody or listed or is_admin_account(account, settings):
         return ""
-    return "in neither auth.allow_users nor auth.allow_groups"
+    return NOT_LISTED
 
 
 def is_admin_account(account: Account, settings: AuthSettings) -> bool:
@@ -109,11 +114,13 @@ class Policy:
         settings: AuthSettings,
         clock: Clock,
         *,
+        is_admitted: IsAdmitted,
         lookup: Lookup = find_account,
         uid_min: int | None = None,
     ) -> None:
         self._settings = settings
         self._clock = clock
+        self._is_admitted = is_admitted
         self._lookup = lookup
         self._uid_min = read_uid_min() if uid_min is None else uid_min
         self._known: Lru[_Known] = Lru(4096)
@@ -123,10 +130,24 @@ class Policy:
 
         Raises:
             NotAllowed: He may not; the reason is in `detail`, for the log.
+            StoreError: He is not in the allow lists, and the store does not say whether an admin admitted him.
         """
-        refusal = find_refusal(user, await self._account(user), self._settings, self._uid_min)
-        if refusal:
+        refusal = await self._refusal(user)
+        if refusal and not (refusal == NOT_LISTED and await self._is_admitted(user)):
             raise NotAllowed(detail=f"{user}: {refusal}")
+
+    async def verify_admissible(self, user: str) -> None:
+        """Return if an admin may admit `user`: nothing but the allow lists is against it.
+
+        Raises:
+            NotAllowed: There is no such account, or the settings deny it.
+        """
+        refusal = await self._refusal(user)
+        if refusal not in ("", NOT_LISTED):
+            raise NotAllowed(detail=f"{user}: {refusal}")
+
+    async def _refusal(self, user: str) -> str:
+        return find_refusal(user, await self._account(user), self._settings, self._uid_min)
 
     async def is_admin(self, user: str) -> bool:
         """Whether `user` is admitted and manages others."""

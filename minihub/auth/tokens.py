@@ -91,7 +91,7 @@ class ApiTokens:
             created_at=now,
             expires_at=now + lifetime,
         )
-        await self._store.users.admit(user, now)
+        await self._store.users.know(user, now)
         await self._store.tokens.create(row)
         return secret, row
 

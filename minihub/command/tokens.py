@@ -28,15 +28,7 @@ async def create(hub: Link, options: argparse.Namespace) -> int:
     body: dict[str, Any] = {"note": options.note, "scopes": list(options.scope or _DEFAULT_SCOPES)}
     if (lifetime_s := _lifetime(options)) is not None:
         body["expires_in"] = lifetime_s
-    try:
-        made = await hub.post(_path(user), body)
-    except NotThere:
-        if not hub.is_local:
-            raise
-        # Nobody of this name has logged in yet, and as an admin of this machine one may prepare for him.
-        await hub.post(path_to("users", user))
-        made = await hub.post(_path(user), body)
-    _show_new(made, options)
+    _show_new(await hub.post(_path(user), body), options)
     return DONE
 
 

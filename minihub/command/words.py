@@ -162,7 +162,9 @@ def _add_users(group: _Group) -> None:
     show = group.add("show", "users.show", "show all about one user", "alice")
     show.add_argument("user", metavar="USER", help="who")
     revoke = group.add("revoke", "users.revoke", "end all login sessions and API tokens of users", "alice")
-    admit = group.add("admit", "users.admit", "make users known before their first login", "alice bob")
+    admit = group.add(
+        "admit", "users.admit", "let users in beyond the allow lists of the settings", "alice bob"
+    )
     forget = group.add(
         "forget", "users.forget", "stop, revoke and forget users (no Unix account is touched)", "alice"
     )

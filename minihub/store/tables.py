@@ -15,6 +15,7 @@ from sqlalchemy import (
     Table,
     Text,
     event,
+    false,
 )
 
 HEAD = "0002"
@@ -38,7 +39,9 @@ users = Table(
     Column("created_at", Double, nullable=False),
     Column("last_seen", Double),
     Column("last_options", Text),
+    Column("admitted", Boolean, nullable=False, server_default=false()),
 )
+"""Everybody whom the hub knows. `admitted`: by an admin, beyond the allow lists of the settings."""
 
 # No foreign key to users: history stays when a user is forgotten.
 attempts = Table(

@@ -52,17 +52,33 @@ class Users:
 
         return await self._database.write(work)
 
+    async def know(self, user: str, now: float) -> None:
+        """Make `user` known without a login."""
+
+        def work(connection: Connection) -> None:
+            _know(connection, user, now)
+
+        await self._database.write(work)
+
     async def admit(self, user: str, now: float) -> bool:
-        """Make `user` known without a login; False if he is already."""
+        """Make `user` known, and let him in beyond the allow lists of the settings; False if both were so already."""
 
         def work(connection: Connection) -> bool:
-            found = connection.execute(select(users.c.name).where(users.c.name == user))
-            if found.first() is not None:
-                return False
-            connection.execute(insert(users).values(name=user, admin=False, created_at=now))
-            return True
+            made = _know(connection, user, now)
+            fresh = users.c.admitted.is_(False) & (users.c.name == user)
+            admitted = connection.execute(update(users).where(fresh).values(admitted=True)).rowcount
+            return made or bool(admitted)
 
         return await self._database.write(work)
+
+    async def is_admitted(self, user: str) -> bool:
+        """Whether an admin admitted `user`."""
+
+        def work(connection: Connection) -> bool:
+            found = select(users.c.name).where(users.c.admitted, users.c.name == user)
+            return connection.execute(found).first() is not None
+
+        return await self._database.read(work)
 
     async def forget(self, user: str) -> bool:
         """Delete `user` with his login sessions, tokens and last options; his history stays. False if unknown.
@@ -124,3 +140,11 @@ class Users:
                 )
 
         await self._database.write(work)
+
+
+def _know(connection: Connection, user: str, now: float) -> bool:
+    """Make `user` known; False if he is already."""
+    if connection.execute(select(users.c.name).where(users.c.name == user)).first() is not None:
+        return False
+    connection.execute(insert(users).values(name=user, admin=False, created_at=now))
+    return True

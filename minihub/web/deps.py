@@ -170,7 +170,7 @@ class Users(Protocol):
     """The users the hub knows."""
 
     async def admit(self, user: str, now: float) -> bool:
-        """Make `user` known without a login; False if he is already."""
+        """Make `user` known, and let him in beyond the allow lists of the settings; False if both were so already."""
         ...
 
     async def forget(self, user: str) -> bool:
@@ -246,7 +246,9 @@ class Deps:
     open_url: Callable[[Attempt], str]
     """Where a ready server opens: a path with base_path, such as /user/ada/lab."""
     admit: Callable[[str], Awaitable[None]]
-    """Returns if the settings let a user in; raises NotAllowed."""
+    """Returns if a user may come in; raises NotAllowed."""
+    verify_admissible: Callable[[str], Awaitable[None]]
+    """Returns if an admin may let a user in: the settings do not deny him, and he has an account; raises NotAllowed."""
     groups_of: Callable[[Sequence[str]], Awaitable[Mapping[str, frozenset[str]]]]
     """The Unix groups of each of some users; from memory for a minute."""
     revoke_user: Callable[[str], Awaitable[tuple[int, int]]]

@@ -57,6 +57,11 @@ def settings():
     )
 
 
+async def nobody(_user):
+    """Nobody was admitted by an admin."""
+    return False
+
+
 @pytest.fixture
 def policy(settings, clock, directory):
-    return Policy(settings, clock, lookup=directory, uid_min=1000)
+    return Policy(settings, clock, is_admitted=nobody, lookup=directory, uid_min=1000)

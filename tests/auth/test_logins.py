@@ -10,6 +10,7 @@ from minihub.auth.policy import Policy
 from minihub.auth.tokens import ApiTokens
 from minihub.config import AuthSettings
 from minihub.errors import StoreError
+from tests.auth.conftest import nobody
 
 
 @pytest.fixture
@@ -221,7 +222,9 @@ async def test_a_listener_that_raises_spoils_nothing(logins, caplog):
 
 
 async def test_who_is_denied_meanwhile_is_out_within_five_minutes(logins, store, clock, directory):
-    policy = Policy(AuthSettings(deny_groups=("banned",)), clock, lookup=directory, uid_min=1000)
+    policy = Policy(
+        AuthSettings(deny_groups=("banned",)), clock, is_admitted=nobody, lookup=directory, uid_min=1000
+    )
     logins = LoginSessions(store, AuthSettings(), clock, policy)
     heard = []
     logins.on_revoked(lambda user, key: heard.append(user))
@@ -239,7 +242,9 @@ async def test_who_is_denied_meanwhile_is_out_within_five_minutes(logins, store,
 
 async def test_an_admin_who_is_none_any_more_loses_it_within_five_minutes(store, clock, directory):
     directory.add("ada", 1000, "wheel")
-    policy = Policy(AuthSettings(admin_groups=("wheel",)), clock, lookup=directory, uid_min=1000)
+    policy = Policy(
+        AuthSettings(admin_groups=("wheel",)), clock, is_admitted=nobody, lookup=directory, uid_min=1000
+    )
     logins = LoginSessions(store, AuthSettings(), clock, policy)
     cookie = await logins.create("ada", "", "")
     assert logins.cached_login(cookie).admin is True

@@ -8,6 +8,7 @@ import pytest
 from minihub.auth.policy import CACHE_S, GRACE_S, Account, Policy, find_account, find_refusal, read_uid_min
 from minihub.config import AuthSettings
 from minihub.errors import NotAllowed
+from tests.auth.conftest import nobody
 
 ADA = Account("ada", 1000, frozenset({"staff", "physics"}))
 
@@ -51,7 +52,9 @@ def test_unknown_and_other_names_are_refused():
 
 
 async def test_admit_tells_the_log_why_and_the_user_nothing_of_it(clock, directory):
-    policy = Policy(AuthSettings(deny_users=("bob",)), clock, lookup=directory, uid_min=1000)
+    policy = Policy(
+        AuthSettings(deny_users=("bob",)), clock, is_admitted=nobody, lookup=directory, uid_min=1000
+    )
     await policy.admit("ada")
     with pytest.raises(NotAllowed) as caught:
         await policy.admit("bob")
@@ -59,12 +62,37 @@ async def test_admit_tells_the_log_why_and_the_user_nothing_of_it(clock, directo
     assert "deny_users" not in caught.value.user_message
 
 
+async def test_an_admins_word_counts_beyond_the_allow_lists_but_not_against_a_denial(clock, directory, store):
+    directory.add("cyd", 1005, "banned")
+    settings = AuthSettings(allow_users=("ada",), deny_groups=("banned",))
+    policy = Policy(settings, clock, is_admitted=store.users.is_admitted, lookup=directory, uid_min=1000)
+    await policy.admit("ada")
+    with pytest.raises(NotAllowed) as caught:
+        await policy.admit("bob")
+    assert "auth.allow_users" in caught.value.detail
+    await store.users.know("bob", 1.0)  # a login or a token of before is no admission
+    with pytest.raises(NotAllowed):
+        await policy.admit("bob")
+    await policy.verify_admissible("bob")
+    for user in ("bob", "cyd", "nowhere"):
+        await store.users.admit(user, 1.0)
+    await policy.admit("bob")
+    for user, why in (("cyd", "deny_groups"), ("nowhere", "no such account")):
+        for ask in (policy.admit, policy.verify_admissible):
+            with pytest.raises(NotAllowed) as caught:
+                await ask(user)
+            assert why in caught.value.detail
+    await store.users.forget("bob")
+    with pytest.raises(NotAllowed):
+        await policy.admit("bob")
+
+
 async def test_admins(clock, directory):
     directory.add("cyd", 1005, "wheel")
     directory.add("dan", 1006, "wheel", "banned")
     settings = AuthSettings(admin_users=("ada", "root"), admin_groups=("wheel",), deny_groups=("banned",))
     directory.add("root", 0, "wheel")
-    policy = Policy(settings, clock, lookup=directory, uid_min=1000)
+    policy = Policy(settings, clock, is_admitted=nobody, lookup=directory, uid_min=1000)
 
     assert [await policy.is_admin(user) for user in ("ada", "bob", "cyd", "dan", "root", "nobody")] == [
         True, False, True, False, False, False,

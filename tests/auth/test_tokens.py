@@ -6,6 +6,7 @@ import pytest
 
 from minihub.auth.tokens import RECHECK_S, ApiTokens
 from minihub.errors import Forbidden, NotAllowed, OptionsError, StoreError
+from tests.auth.conftest import nobody
 
 
 @pytest.fixture
@@ -165,7 +166,11 @@ async def test_only_admins_make_admin_tokens_and_they_are_worth_nothing_once_the
     assert (await tokens.resolve(secret)).admin is True
 
     demoted = type(policy)(
-        settings.model_copy(update={"admin_users": ()}), clock, lookup=directory, uid_min=1000
+        settings.model_copy(update={"admin_users": ()}),
+        clock,
+        is_admitted=nobody,
+        lookup=directory,
+        uid_min=1000,
     )
     principal = await ApiTokens(store, settings, clock, demoted).resolve(secret)
     assert (principal.admin, principal.scopes) == (False, frozenset({"self"}))
@@ -181,7 +186,11 @@ async def test_a_token_of_somebody_not_admitted_any_more_is_nobodys(
 ):
     secret, _ = await tokens.create("ada")
     denying = type(policy)(
-        settings.model_copy(update={"deny_users": ("ada",)}), clock, lookup=directory, uid_min=1000
+        settings.model_copy(update={"deny_users": ("ada",)}),
+        clock,
+        is_admitted=nobody,
+        lookup=directory,
+        uid_min=1000,
     )
     again = ApiTokens(store, settings, clock, denying)
     assert await again.resolve(secret) is None

@@ -254,12 +254,12 @@ async def test_revoke_admit_forget(minihub, hub, nobody):
 
 
 async def test_one_user_that_fails_does_not_keep_the_others(minihub, hub):
-    hub.will("POST", "/users/bob", {"status": 409, "message": "bob is known already."}, 409)
+    hub.will("POST", "/users/bob", {"status": 409, "message": "bob is admitted already."}, 409)
     hub.will("POST", "/users/alice", USER, 201)
     done = await minihub("users", "admit", "bob", "nobody", "alice", "--json")
     assert done.status == 1
     assert done.json == [
-        {"user": "bob", "done": False, "message": "bob is known already."},
+        {"user": "bob", "done": False, "message": "bob is admitted already."},
         {"user": "nobody", "done": False, "message": "There is no such thing."},
         {"user": "alice", "done": True},
     ]
@@ -297,28 +297,6 @@ async def test_whose_token_is_known_by_the_token_that_asks(minihub, hub, monkeyp
     assert (await minihub("tokens", "create")).status == 2
     for days in ("0", "-1", "nan", "1e9"):
         assert (await minihub("tokens", "create", "--user", "alice", f"--days={days}")).status == 2
-
-
-async def test_on_the_hubs_machine_a_token_can_be_made_before_the_first_login(minihub, hub, monkeypatch):
-    known = []
-
-    def make(_body):
-        if not known:
-            message = "There is no such user, or none that you may know of."
-            return web.json_response({"status": 404, "message": message}, status=404)
-        return {**TOKEN, "token": "mh_secret"}
-
-    hub.will("POST", "/users/alice/tokens", make)
-    hub.will("POST", "/users/alice", lambda _: known.append("alice"), 201)
-    assert (await minihub("tokens", "create", "--user", "alice")).out == "mh_secret\n"
-    known.clear()
-    monkeypatch.setenv("MINIHUB_TOKEN", "mh_admin")
-    done = await minihub("tokens", "create", "--user", "alice", "--url", hub.url)
-    assert (done.status, known) == (4, [])
-    # Whom the settings do not let in gets none.
-    hub.will("POST", "/users/alice", {"status": 400, "message": "No.", "fields": {"name": "Denied."}}, 400)
-    done = await minihub("tokens", "create", "--user", "alice")
-    assert (done.status, done.out, "name: Denied." in done.err) == (1, "", True)
 
 
 async def test_tokens_list_and_revoke(minihub, hub):

@@ -9,7 +9,7 @@ import json
 import aiohttp
 import pytest
 
-from tests.e2e.kit import insecure, jobs, until, visitor
+from tests.e2e.kit import insecure, jobs, text_of, until, visitor, xsrf_of
 
 pytestmark = [pytest.mark.cluster, pytest.mark.asyncio(loop_scope="session")]
 
@@ -232,3 +232,35 @@ async def test_tokens_end(hub, passwords):
     async with visitor(hub) as nobody:
         assert (await nobody.get("/hub/api/user"))[0] == 401
         assert (await nobody.get("/hub/api/"))[0] == 200
+
+
+async def test_an_admin_admits_somebody_whom_the_settings_do_not_name(make_hub, passwords):
+    """Beyond the allow list, not against a denial; taken back, he is out at once."""
+    lists = {"allow_users": ["alice"], "deny_users": ["dave"], "admin_users": ["carol"]}
+
+    async def log_in(hub, name):
+        async with visitor(hub, name) as someone:
+            page = (await someone.get("/hub/login"))[1]
+            form = {"_xsrf": xsrf_of(page), "username": name, "password": passwords[name], "next": ""}
+            async with someone.client.post(
+                f"{hub.url}/hub/login", data=form, allow_redirects=False
+            ) as answer:
+                return answer.status, text_of(await answer.text())
+
+    with make_hub(auth=lists) as hub:
+        hub.start()
+        assert (await log_in(hub, "alice"))[0] == 303
+        assert "not admitted to this hub" in (await log_in(hub, "bob"))[1]
+        async with script(hub, hub.token("carol", "admin")) as carol, visitor(hub, "bob") as bob:
+            status, answer = await carol.ask("POST", "/users", json={"usernames": ["bob", "dave"]})
+            assert (status, list(answer["fields"])) == (400, ["usernames.1"])
+            assert "not admitted to this hub" in (await log_in(hub, "bob"))[1], "all or none"
+            assert (await carol.ask("POST", "/users/bob"))[0] == 201
+            assert (await carol.ask("POST", "/users/bob"))[0] == 409
+            await bob.log_in(passwords["bob"])
+            assert (await bob.get("/hub/home"))[0] == 200
+            assert "not admitted to this hub" in (await log_in(hub, "dave"))[1]
+
+            assert (await carol.ask("DELETE", "/users/bob"))[0] == 204
+            assert "/hub/login" in str((await bob.client.get(f"{hub.url}/hub/home")).url)
+            assert "not admitted to this hub" in (await log_in(hub, "bob"))[1]

@@ -13,7 +13,7 @@ def login(key="k1", user="ada", created=10.0, seen=20.0):
 @pytest.fixture(autouse=True)
 async def users(store):
     for name in ("ada", "bob"):
-        await store.users.admit(name, 1.0)
+        await store.users.know(name, 1.0)
 
 
 async def test_create_get_delete(store):

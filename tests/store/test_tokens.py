@@ -12,7 +12,7 @@ def token(number=1, user="ada", expires=100.0):
 @pytest.fixture(autouse=True)
 async def users(store):
     for name in ("ada", "bob"):
-        await store.users.admit(name, 1.0)
+        await store.users.know(name, 1.0)
 
 
 async def test_create_find_touch_delete(store):

@@ -15,8 +15,22 @@ async def test_admit_and_forget(store):
     assert await store.users.admit("ada", 10.0) is True
     assert await store.users.admit("ada", 20.0) is False
     assert await store.users.get("ada") == UserRow("ada", admin=False, created_at=10.0, last_seen=None)
+    assert await store.users.is_admitted("ada")
     assert await store.users.forget("ada") is True
     assert await store.users.forget("ada") is False
+    assert not await store.users.is_admitted("ada")
+
+
+async def test_who_is_known_is_not_admitted_by_that(store):
+    await store.users.know("ada", 10.0)
+    await store.users.know("ada", 20.0)
+    assert await store.users.get("ada") == UserRow("ada", admin=False, created_at=10.0, last_seen=None)
+    await store.users.seen("bob", 10.0, admin=False)
+    for user in ("ada", "bob"):
+        assert not await store.users.is_admitted(user)
+        assert await store.users.admit(user, 30.0) is True
+        assert await store.users.admit(user, 30.0) is False
+        assert await store.users.is_admitted(user)
 
 
 async def test_activity_only_goes_forward(store):

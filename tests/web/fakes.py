@@ -508,6 +508,7 @@ def make_world(raw: Mapping[str, Any] | None = None, *, only_user: str = "") -> 
         is_admin=lambda user: user in logins.admins,
         open_url=open_url,
         admit=admit,
+        verify_admissible=admit,
         groups_of=groups_of,
         revoke_user=revoke_user,
         shut_down=lambda: servers.asked.append(("shut down",)),

@@ -45,11 +45,12 @@ USER_ENDPOINTS = (
         "POST",
         "/users",
         users.create_many,
-        "Make users known before they log in",
+        "Admit users",
         "`admin:users`",
         (Answer(201, "Those who are new.", list[UserModel]), CONFLICT),
-        "Touches no Unix account: who has none, or whom the settings refuse, is an error, and then nobody is added. "
-        "Names that are known already are passed over; 409 if all are. So repeating it changes nothing.",
+        "They may log in from now on though `auth.allow_users` and `auth.allow_groups` do not name them. Touches no Unix account: "
+        "who has none, or whom `auth.deny_users` or `auth.deny_groups` name, is an error, and then nobody is admitted. "
+        "Names that are admitted already are passed over; 409 if all are. So repeating it changes nothing.",
         body=users.NewUsers,
         topic=T,
     ),
@@ -67,10 +68,10 @@ USER_ENDPOINTS = (
         "POST",
         "/users/{name}",
         users.create,
-        "Make one user known before he logs in",
+        "Admit one user",
         "`admin:users`",
         (Answer(201, "The new user.", UserModel), CONFLICT),
-        "See POST /users. 409 if he is known already: repeating it changes nothing.",
+        "See POST /users. 409 if he is admitted already: repeating it changes nothing.",
         body=users.NewUser,
         topic=T,
     ),

@@ -172,10 +172,10 @@ async def create_many(call: Call[Nothing, NewUsers]) -> web.Response:
     call.require("admin:users")
     names = list(dict.fromkeys(call.body.usernames))
     _refuse_admin(call.body.admin)
-    await _verify_admitted(call, {name: f"usernames.{call.body.usernames.index(name)}" for name in names})
+    await _verify_admissible(call, {name: f"usernames.{call.body.usernames.index(name)}" for name in names})
     made = [name for name in names if await call.deps.users.admit(name, call.now)]
     if not made:
-        raise Conflict("All of these users are known already.")
+        raise Conflict("All of these users are admitted already.")
     for name in made:
         await call.audit("user-create", name)
     return reply([await draw_user(call, name) for name in made], 201)
@@ -185,9 +185,9 @@ async def create(call: Call[Nothing, NewUser]) -> web.Response:
     """POST /users/NAME."""
     call.require("admin:users", call.about("read:users:name"))
     _refuse_admin(call.body.admin)
-    await _verify_admitted(call, {call.name: "name"})
+    await _verify_admissible(call, {call.name: "name"})
     if not await call.deps.users.admit(call.name, call.now):
-        raise Conflict("This user is known already.")
+        raise Conflict("This user is admitted already.")
     await call.audit("user-create", call.name)
     return reply(await draw_user(call, call.name), 201)
 
@@ -199,16 +199,14 @@ def _refuse_admin(admin: bool | None) -> None:
         )
 
 
-async def _verify_admitted(call: Call[Any, Any], fields: dict[str, str]) -> None:
-    """Return if the settings let all of them in; `fields` has the field of the request for each name."""
+async def _verify_admissible(call: Call[Any, Any], fields: dict[str, str]) -> None:
+    """Return if all of them may be admitted; `fields` has the field of the request for each name."""
     wrong: dict[str, str] = {}
     for name, field in fields.items():
         try:
-            await call.deps.admit(name)
+            await call.deps.verify_admissible(name)
         except NotAllowed as refusal:
-            wrong[field] = (
-                f"The settings do not let this user in: {refusal.detail.removeprefix(f'{name}: ')}."
-            )
+            wrong[field] = f"This user cannot be admitted: {refusal.detail.removeprefix(f'{name}: ')}."
     if wrong:
         raise InvalidRequest(wrong)
 

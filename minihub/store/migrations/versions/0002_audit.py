@@ -1,4 +1,4 @@
-"""The audit log is found by time and target, and only ever appended to; announcements."""
+"""The audit log is found by time and target, and only ever appended to; announcements; users whom admins admitted."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ depends_on = None
 
 
 def upgrade() -> None:
-    """Make indexes, guards and the new table."""
+    """Make indexes, guards, the new table and column."""
+    op.add_column("users", sa.Column("admitted", sa.Boolean, nullable=False, server_default=sa.false()))
     op.create_index("ix_audit_at", "audit", ["at"])
     op.create_index("ix_audit_target", "audit", ["target"])
     if op.get_bind().dialect.name == "sqlite":
