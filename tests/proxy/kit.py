@@ -218,7 +218,7 @@ class Backend:
 
     async def _seen(self, request, response):
         self.requests += 1
-        self.connections.add(id(request.transport))
+        self.connections.add(request.transport)
 
     async def dispatch(self, request):
         return await getattr(self, f"do_{request.match_info['name']}", self.head)(request)
