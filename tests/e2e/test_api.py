@@ -236,7 +236,7 @@ async def test_tokens_end(hub, passwords):
 
 async def test_an_admin_admits_somebody_whom_the_settings_do_not_name(make_hub, passwords):
     """Beyond the allow list, not against a denial; taken back, he is out at once."""
-    lists = {"allow_users": ["alice"], "deny_users": ["dave"], "admin_users": ["carol"]}
+    lists = {"allow_users": ["alice"], "allow_groups": [], "deny_users": ["dave"], "admin_users": ["carol"]}
 
     async def log_in(hub, name):
         async with visitor(hub, name) as someone:
