@@ -8,7 +8,7 @@ import pwd
 import secrets
 from pathlib import Path
 
-from minihub.auth.policy import find_account, find_refusal, read_uid_min
+from minihub.auth.policy import NOT_LISTED, find_account, find_refusal, read_uid_min
 from minihub.building import uses_ssh
 from minihub.checks.bench import Bench
 from minihub.checks.model import CheckFailed, Found, NotTested
@@ -130,6 +130,14 @@ async def _ask_right(bench: Bench, password: str) -> str:
         ) from error
 
 
+async def _is_admitted(bench: Bench, user: str) -> bool:
+    store = await Store.open(bench.ground.state_dir, bench.clock, exclusive=False)
+    try:
+        return await store.users.is_admitted(user)
+    finally:
+        await store.close()
+
+
 async def test_user(bench: Bench) -> Found:
     """The user for whom the rest is tested exists here and is admitted."""
     name = bench.wish.user or _caller(bench)
@@ -144,10 +152,10 @@ async def test_user(bench: Bench) -> Found:
         ) from None
     account = await asyncio.to_thread(find_account, name)
     refusal = find_refusal(name, account, bench.settings.auth, read_uid_min())
-    if refusal:
+    if refusal and not (refusal == NOT_LISTED and await _is_admitted(bench, name)):
         raise CheckFailed(
             f"the hub does not admit {name}: {refusal}",
-            "Test with a user whom it shall admit, or change auth.allow_* and auth.deny_*.",
+            "Test with a user whom it shall admit, or change auth.allow_* and auth.deny_*, or let him in: minihub users admit.",
         )
     if bench.is_local and not bench.ground.helper_info.root and name != bench.ground.helper_info.user:
         raise NotTested(f"without root only {bench.ground.helper_info.user} can start a server here")

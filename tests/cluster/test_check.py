@@ -397,6 +397,17 @@ def test_user_who_is_not_admitted(make):
     only_failure(told, "test user", "in auth.deny_users")
 
 
+def test_user_whom_an_admin_admitted(make):
+    hub = make(auth={"allow_users": ["carol"], "allow_groups": []})
+    told = check(hub, "--user", "bob", "--no-job")
+    only_failure(
+        told, "test user", "in neither auth.allow_users nor auth.allow_groups", "minihub users admit"
+    )
+    hub.start()
+    assert hub.command("users", "admit", "bob") == "bob: admitted\n"
+    assert check(hub, "--user", "bob", "--no-job").hops["test user"][0] == "ok"
+
+
 def test_unknown_user(make):
     told = check(make(), "--user", "nobody-knows-me")
     only_failure(told, "test user", "knows no user nobody-knows-me", "getent passwd")
