@@ -13,7 +13,7 @@ from pathlib import Path
 from aiohttp import web
 
 from minihub import __version__, places
-from minihub.auditing import AuditLog
+from minihub.auditing import AuditLog, TokenUses
 from minihub.auth import probe_keys
 from minihub.auth.entrance import Entrance
 from minihub.auth.pam import PamAuthenticator
@@ -178,6 +178,8 @@ class _Hub:
             clock,
             self._record_stop,
         )
+        self._audit = AuditLog(store.audit, clock, _audit_file(ground))
+        token_uses = TokenUses(self._audit, clock, keeper)
         self._access = AccessLog(Path(path), clock) if (path := settings.proxy.access_log) else None
         self._door = FrontDoor(
             servers=self._manager,
@@ -186,14 +188,14 @@ class _Hub:
             pools=self._pools,
             keeper=keeper,
             access=self._access,
+            note_token=token_uses.note,
         )
         entrance.on_revoked(lambda _user, key: self._close_login(key))
         self._stalls = StallWatch()
         self._store = store
         self._admin_socket = places.admin_socket(ground.state_dir)
-        self._audit = AuditLog(store.audit, clock, _audit_file(ground))
         deps = _build_deps(
-            ground, clock, store, self._manager, entrance, self._audit, self._figures, shut_down
+            ground, clock, store, self._manager, entrance, self._audit, token_uses, self._figures, shut_down
         )
         self._app = build_app(deps)
 
@@ -288,6 +290,7 @@ def _build_deps(
     manager: Manager,
     entrance: Entrance,
     audit: AuditLog,
+    token_uses: TokenUses,
     figures: Callable[[], Figures],
     shut_down: Callable[[], None],
 ) -> Deps:
@@ -308,6 +311,7 @@ def _build_deps(
         csrf=entrance.csrf,
         audit=audit,
         audit_log=audit,
+        note_token=token_uses.note,
         announcements=store.announcements,
         authenticate=entrance.authenticate,
         is_admin=entrance.is_admin,

@@ -23,12 +23,16 @@ from minihub.clock import Clock
 from minihub.errors import ConfigError, StoreError
 from minihub.logs import request_id
 from minihub.store.rows import AuditQuery, AuditRow
+from minihub.tasks import TaskKeeper
 
 log = logging.getLogger(__name__)
 
 
 QUIET_S = 60.0
 """Between two lines about the same that nobody in particular did."""
+
+TOKEN_QUIET_S = 3600.0
+"""Between two lines about the use of one token from one address."""
 
 
 class _Line(NamedTuple):
@@ -127,6 +131,25 @@ class AuditLog:
         if self._file is not None:
             with contextlib.suppress(OSError):  # said when it was written
                 self._file.close()
+
+
+class TokenUses:
+    """Has it written down that a token is used: once an hour for each address, not at each request."""
+
+    def __init__(self, audit: AuditLog, clock: Clock, keeper: TaskKeeper) -> None:
+        self._audit = audit
+        self._clock = clock
+        self._keeper = keeper
+        self._noted: Lru[float] = Lru(10_000)
+
+    def note(self, user: str, token_id: str, address: str) -> None:
+        """A token of `user` opened something to somebody at `address`. Cheap; waits for nothing."""
+        key, now = f"{token_id} {address}", self._clock.monotonic()
+        noted = self._noted.get(key)
+        if noted is None or now - noted >= TOKEN_QUIET_S:
+            self._noted.put(key, now)
+            writing = self._audit("token-use", user=user, address=address, detail=token_id)
+            self._keeper.start(writing, name="audit of a token", user=user)
 
 
 class _File(WatchedFileHandler):

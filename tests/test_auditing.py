@@ -6,11 +6,13 @@ import json
 
 import pytest
 
-from minihub.auditing import AuditLog
+from minihub.auditing import TOKEN_QUIET_S, AuditLog, TokenUses
 from minihub.clock import ManualClock
 from minihub.errors import ConfigError, StoreError
 from minihub.logs import request_id
 from minihub.store.rows import AuditQuery
+from minihub.tasks import TaskKeeper
+from tests.fakes import until
 
 
 class Lines:
@@ -151,3 +153,23 @@ async def test_what_people_do_is_written_each_time(audit, store):
     for _ in range(3):
         await audit("login", user="ada", address="192.0.2.7")
     assert len(store.lines) == 3
+
+
+async def test_use_of_a_token_is_written_once_an_hour_for_each_address(audit, clock, store):
+    keeper = TaskKeeper()
+    uses = TokenUses(audit, clock, keeper)
+    for _ in range(3):
+        uses.note("ada", "t1", "192.0.2.7")
+    uses.note("ada", "t1", "192.0.2.8")
+    uses.note("ada", "t2", "192.0.2.7")
+    await until(lambda: len(store.lines) == 3)
+    said = sorted((user, action, target, address) for _, user, action, target, address, _ in store.lines)
+    assert said == [
+        ("ada", "token-use", "t1", "192.0.2.7"),
+        ("ada", "token-use", "t1", "192.0.2.8"),
+        ("ada", "token-use", "t2", "192.0.2.7"),
+    ]
+    clock.advance(TOKEN_QUIET_S)
+    uses.note("ada", "t1", "192.0.2.7")
+    await until(lambda: len(store.lines) == 4)
+    await keeper.close()

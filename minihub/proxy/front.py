@@ -10,9 +10,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
-import resource
 import ssl
 from collections import Counter
+from collections.abc import Callable
 
 from minihub.auth.cookies import login_cookie, own_cookie_names
 from minihub.auth.model import Identity, Principal, resolve_cookies
@@ -27,7 +27,7 @@ from minihub.proxy.headers import PROBLEM_FIELD, build_server_fields
 from minihub.proxy.hub_app import HubApp, HubWebsocket
 from minihub.proxy.memo import Memos
 from minihub.proxy.pool import Pools
-from minihub.proxy.sockets import was_used_within
+from minihub.proxy.sockets import allow_many_files, was_used_within
 from minihub.proxy.tally import Tally
 from minihub.proxy.tunnel import Tunnel
 from minihub.proxy.upstream import Lost, Upstream
@@ -62,6 +62,7 @@ class FrontDoor:
         pools: Pools,
         keeper: TaskKeeper,
         access: AccessLog | None = None,
+        note_token: Callable[[str, str, str], None] | None = None,
     ) -> None:
         """Put together.
 
@@ -72,12 +73,14 @@ class FrontDoor:
             pools: Shared with the prober, whose connections are then used on.
             keeper: Holds what has to wait: logins that are not in memory, dialling.
             access: Told of every request; None: nobody is.
+            note_token: Told of every token that opens a server: its user, its id, the address; None: nobody is.
         """
         self._servers = servers
         self._identity = identity
         self._settings = settings.hub
         self._pools = pools
         self._keeper = keeper
+        self._note_token = note_token
         self.access = access
         self._hub: HubApp | None = None
         base = settings.hub.base_path
@@ -309,6 +312,8 @@ class FrontDoor:
             client.known = gate.Pass(request.header, knock.user, knock.prefix, cookie, methods, fields)
             assert client.memo is not None
             client.memo.keep_pass(client.origin, client.known)
+        if self._note_token is not None and principal.kind == "token":
+            self._note_token(principal.user, principal.key, knock.head.client.address)
         client.user, client.login_key, client.cookie = knock.user, principal.key, cookie
         line = f"{request.method} {knock.target} HTTP/1.{request.version - 10}\r\n".encode("ascii")
         self._to_server(client, request, line, decision.route, fields, upgrade=upgrade)
@@ -437,10 +442,3 @@ _APOLOGIES = {
     "unreachable": "The server cannot be reached right now. Try again in a moment.",
     "bad_answer": "The server's answer cannot be understood.",
 }
-
-
-def allow_many_files() -> None:
-    """Allow as many open files as we may: the usual soft limit of 1024 is for programs that use select()."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft != hard:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))

@@ -1,10 +1,14 @@
-"""What the kernel knows of a connection and does with it, without a look at its bytes. Touches socket options only."""
+"""What the kernel knows of a connection and does with it, without a look at its bytes.
+
+Touches socket options, and the limit of open files.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 import fcntl
+import resource
 import socket
 import struct
 import termios
@@ -69,3 +73,10 @@ def break_off(transport: asyncio.Transport) -> None:
         with contextlib.suppress(OSError):  # the connection may be gone already
             connected.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER_NOT)
     transport.abort()
+
+
+def allow_many_files() -> None:
+    """Allow as many open files as we may: the usual soft limit of 1024 is for programs that use select()."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != hard:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))

@@ -240,6 +240,8 @@ class Deps:
     csrf: Csrf
     audit: Audit
     audit_log: AuditLog
+    note_token: Callable[[str, str, str], None]
+    """(user, id of his token, address): it was used. For the audit log; waits for nothing."""
     announcements: Announcements
     authenticate: Authenticate
     is_admin: Callable[[str], bool]

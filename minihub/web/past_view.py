@@ -22,6 +22,7 @@ ACTIONS = {
     "postpone": N_("Idle stop put off"),
     "token-create": N_("New token"),
     "token-revoke": N_("End of a token"),
+    "token-use": N_("Use of a token"),
     "user-create": N_("User admitted"),
     "user-delete": N_("User forgotten"),
     "user-revoke": N_("End of all logins and tokens"),

@@ -108,6 +108,7 @@ class Hub:
     port: int
     runner: web.AppRunner
     logged_out: list = field(default_factory=list)
+    tokens_used: list = field(default_factory=list)
 
     @property
     def origin(self):
@@ -145,8 +146,15 @@ async def run_hub(settings=None, tls=None, *, identity=None, access=None):
 
     settings = parse_settings(settings or {})
     pools = Pools(keeper, make_rules(settings))
+    tokens_used = []
     proxy = FrontDoor(
-        servers=servers, identity=identity, settings=settings, pools=pools, keeper=keeper, access=access
+        servers=servers,
+        identity=identity,
+        settings=settings,
+        pools=pools,
+        keeper=keeper,
+        access=access,
+        note_token=lambda *use: tokens_used.append(use),
     )
     app = web.Application(middlewares=[answer_errors])
     turned_away = TurnedAway(
@@ -159,7 +167,7 @@ async def run_hub(settings=None, tls=None, *, identity=None, access=None):
     await runner.setup()
     port = await proxy.listen(HubApp(runner), "127.0.0.1", 0, tls)
     try:
-        yield Hub(proxy, servers, identity, pools, "127.0.0.1", port, runner, logged_out)
+        yield Hub(proxy, servers, identity, pools, "127.0.0.1", port, runner, logged_out, tokens_used)
     finally:
         await proxy.close(1)
         await runner.cleanup()

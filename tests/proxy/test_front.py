@@ -652,6 +652,9 @@ async def test_a_token_is_looked_up_each_time(backend):
             answer = await browser.get("/user/alice/x", "Authorization: token alice-token\r\n")
             assert answer.status == 200
         assert identity.asked == [("token", "alice-token")] * 2
+        assert hub.tokens_used == [("alice", identity.tokens["alice-token"].key, "127.0.0.1")] * 2
+        assert (await browser.get("/user/alice/x", LOGIN)).status == 200
+        assert len(hub.tokens_used) == 2, "a login is none"
         del identity.tokens["alice-token"]
         assert (await browser.get("/user/alice/x", "Authorization: token alice-token\r\n")).status == 403
 

@@ -11,7 +11,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from minihub.proxy.front import allow_many_files
+from minihub.proxy.sockets import allow_many_files
 from minihub.proxy.tunnel import WATER_MARK, Tunnel
 from minihub.servers.identity import client_context
 from tests.proxy.kit import make_tls, until

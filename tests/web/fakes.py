@@ -426,6 +426,8 @@ class World:
     """Whose groups were asked for."""
     admitted: list[str] = field(default_factory=list)
     """Of whom it was asked whether the settings let them in."""
+    tokens_used: list[tuple[str, str, str]] = field(default_factory=list)
+    """As the audit log is told: user, id, address."""
 
     def log_in(self, user: str = "ada") -> str:
         """A cookie of a login session."""
@@ -458,6 +460,7 @@ def make_world(raw: Mapping[str, Any] | None = None, *, only_user: str = "") -> 
     asked_groups: list[list[str]] = []
     admitted: list[str] = []
     audit_log = FakeAuditLog()
+    tokens_used: list[tuple[str, str, str]] = []
 
     async def authenticate(username: str, password: str, address: str) -> str:
         if world.refusal is not None:
@@ -503,6 +506,7 @@ def make_world(raw: Mapping[str, Any] | None = None, *, only_user: str = "") -> 
         csrf=csrf,
         audit=audit,
         audit_log=audit_log,
+        note_token=lambda user, token_id, address: tokens_used.append((user, token_id, address)),
         announcements=FakeAnnouncements(),
         authenticate=authenticate,
         is_admin=lambda user: user in logins.admins,
@@ -516,6 +520,7 @@ def make_world(raw: Mapping[str, Any] | None = None, *, only_user: str = "") -> 
     )
     world = World(settings, clock, servers, identity, logins, tokens, users, csrf, passwords, lines, deps)
     world.refused, world.asked_groups, world.admitted = refused, asked_groups, admitted
+    world.tokens_used = tokens_used
     return world
 
 

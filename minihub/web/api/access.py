@@ -12,7 +12,7 @@ from minihub.auth.origin import SAFE_METHODS
 from minihub.auth.request import read_tokens
 from minihub.auth.scopes import allows
 from minihub.errors import Forbidden, LoginExpired
-from minihub.web.client import pairs_of, verify_own_page
+from minihub.web.client import client_address, pairs_of, verify_own_page
 from minihub.web.guard import PAGE_TOO_OLD
 from minihub.web.keys import DEPS, PRINCIPAL
 from minihub.web.local import local_principal
@@ -33,6 +33,8 @@ async def asker(request: web.Request) -> Principal:
         principal = await request.app[DEPS].identity.token(tokens[0])
         if principal is None:
             raise Forbidden("This token is unknown, expired or revoked.")
+        deps = request.app[DEPS]
+        deps.note_token(principal.user, principal.key, client_address(request, deps.settings.hub))
         return principal
     local = local_principal(request)
     if local is not None:

@@ -180,6 +180,15 @@ async def test_a_token_wins_over_a_login(api):
     assert (await api.stranger("no-such-token").ask("GET", "/user")).status == 403
 
 
+async def test_the_audit_log_is_told_whose_token_is_used(api):
+    api.browser.log_in("ada")
+    await api.stranger().ask("GET", "/user")
+    await api.stranger("no-such-token").ask("GET", "/user")
+    assert api.world.tokens_used == []
+    await api.program("self").ask("GET", "/user")
+    assert api.world.tokens_used == [("ada", "id-of-token-0", "127.0.0.1")]
+
+
 async def test_bearer_is_a_word_for_token(api):
     token = api.world.give_token("self")
     answer = await api.stranger().ask("GET", "/user", Authorization=f"Bearer {token}")
