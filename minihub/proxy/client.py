@@ -49,7 +49,6 @@ class Client(Connection):
     """A browser's connection and the exchange on it."""
 
     __slots__ = (
-        "_began",
         "_buffer",
         "_close_after",
         "_fed",
@@ -63,9 +62,9 @@ class Client(Connection):
         "_started",
         "_tally",
         "_upgrade",
+        "began",
         "body",
         "cookie",
-        "is_use",
         "known",
         "login_key",
         "memo",
@@ -80,8 +79,6 @@ class Client(Connection):
         self.user = ""
         """Whose server the exchange goes to; "" between exchanges and on the hub's own pages."""
         self.login_key = ""
-        self.is_use = False
-        """The exchange says that somebody works on the server; see `use`."""
         self.cookie = ""
         """The login cookie that let the exchange in, "" for a token."""
         self.memo: Memo | None = None
@@ -103,7 +100,8 @@ class Client(Connection):
         self._server_size = 0
         self._record: Record | None = None
         self._tally = door.tally
-        self._began = 0.0
+        self.began = 0.0
+        """Loop time at which the last request's head was there."""
 
     @property
     def has_whole_request(self) -> bool:
@@ -176,7 +174,7 @@ class Client(Connection):
         self._repeated = self._fed = False
         self._server_size = 0
         self._phase = Phase.DECIDING
-        self._began = self._door.time()
+        self.began = self._door.time()
         if not self._is_full:
             self.deadline = math.inf
         access = self._door.access
@@ -271,7 +269,10 @@ class Client(Connection):
         tally.sent += len(data)
         if self.user:
             tally.of_servers[response.status] += 1
-            tally.note_seconds(self._door.time() - self._began)
+            # Written out: each request pays for a call.
+            seconds = self._door.time() - self.began
+            tally.seconds[int(seconds * 1000).bit_length()] += 1
+            tally.seconds_total += seconds
         else:
             tally.of_hub[response.status] += 1
         if self.body is not None or isinstance(response.framing, UntilClose) or self._door.is_closing:

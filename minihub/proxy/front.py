@@ -31,7 +31,7 @@ from minihub.proxy.sockets import allow_many_files, was_used_within
 from minihub.proxy.tally import Tally
 from minihub.proxy.tunnel import Tunnel
 from minihub.proxy.upstream import Lost, Upstream
-from minihub.proxy.use import PINGS_PER_S, UseRules
+from minihub.proxy.use import PINGS_PER_S, TOUCH_S, UseRules
 from minihub.proxy.wire import RequestHead
 from minihub.servers.model import Route
 from minihub.servers.service import Servers
@@ -87,6 +87,8 @@ class FrontDoor:
         self._users = f"{base}user/"
         self._probe = f"{base}hub/probe"
         """The only one of the hub's own pages that is a websocket."""
+        self._touched: dict[str, float] = {}
+        """Loop time of the last use of each server that was told."""
         self._use = UseRules(self._users, settings.idle.background_paths)
         self._use_s = min(USE_S, (settings.idle.shortest_s or math.inf) / 4)
         self._cookie_names = {
@@ -217,6 +219,7 @@ class FrontDoor:
     def close_user(self, user: str) -> int:
         """End all connections to `user`'s server now (it stops); returns how many requests and websockets."""
         self._pools.drop(user)
+        self._touched.pop(user, None)
         clients = [client for client in self._clients if client.user == user]
         tunnels = [tunnel for tunnel in self._tunnels if tunnel.user == user]
         return self._break_off(clients, tunnels)
@@ -321,9 +324,12 @@ class FrontDoor:
     def _to_server(
         self, client: Client, request: RequestHead, line: bytes, route: Route, fields: bytes, *, upgrade: bool
     ) -> None:
-        client.is_use = self._use.is_use(request.method, request.target)
-        if client.is_use:
-            self._servers.touch(route.user)
+        user, now = route.user, client.began
+        if now - self._touched.get(user, -TOUCH_S) >= TOUCH_S and self._use.is_use(
+            request.method, request.target
+        ):
+            self._touched[user] = now
+            self._servers.touch(user)
         pool = self._pools.get(route)
         client.send_to_server(pool, line + fields + request.plain + pool.authorization_end, upgrade=upgrade)
 
@@ -427,13 +433,12 @@ class FrontDoor:
     def note_use(self, within_s: float) -> None:
         """Look at open websockets and long answers: those with traffic of the last `within_s` say that their server is used."""
         for client in self._clients:
-            if client.user and client.is_use and was_used_within(client.transport, within_s):
+            if not client.user or not was_used_within(client.transport, within_s):
+                continue
+            if self._use.is_use(client.request.method, client.request.target):
                 self._servers.touch(client.user)
         for tunnel in self._tunnels:
-            if tunnel.moved is None:
-                continue
-            before, tunnel.moved = tunnel.moved, sum(tunnel.count_bytes())
-            if tunnel.moved - before > PINGS_PER_S * within_s:
+            if tunnel.has_moved(PINGS_PER_S * within_s):
                 self._servers.touch(tunnel.user)
 
 

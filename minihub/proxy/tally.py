@@ -51,8 +51,3 @@ class Tally:
         self.tunnel_sent = 0
         self.unanswered: Counter[str] = Counter()
         """Requests that no user's server answered, by cause."""
-
-    def note_seconds(self, seconds: float) -> None:
-        """An answer began so long after its request; at a bound it counts beyond it."""
-        self.seconds[int(seconds * 1000).bit_length()] += 1
-        self.seconds_total += seconds

@@ -80,6 +80,13 @@ class Tunnel:
         received, sent = count_bytes(self.transport)
         return max(0, received - self._at_begin[0]), max(0, sent - self._at_begin[1])
 
+    def has_moved(self, more_than: float) -> bool:
+        """Whether it has carried more than so many bytes since this was asked last; False where nobody counts."""
+        if self.moved is None:
+            return False
+        before, self.moved = self.moved, sum(self.count_bytes())
+        return self.moved - before > more_than
+
     def break_off(self) -> None:
         """Break both ends off.
 

@@ -16,6 +16,8 @@ from collections.abc import Iterable
 from minihub.auth.origin import SAFE_METHODS
 
 _NEVER_USE = ("lab/api/", "terminals/websocket/")
+TOUCH_S = 1.0
+"""A server whose use was told just now need not be told of again: to find out whether a request is use costs time."""
 PINGS_PER_S = 40.0
 """Bytes a second, both ways: what only keeps a websocket open is less. Jupyter's own ping and pong are 52 bytes with TLS every 30 s."""
 

@@ -15,6 +15,7 @@ import pytest
 
 from minihub.auth.model import Principal
 from minihub.errors import StoreError
+from minihub.proxy import front
 from minihub.proxy.dialing import Dialer
 from minihub.proxy.pool import Pool
 from minihub.schedulers.base import Endpoint
@@ -809,14 +810,28 @@ async def test_old_connections_are_asked_whether_their_login_is_still_good(backe
         ("GET", "rstudio/api/kernels", True),
     ],
 )
-async def test_what_an_idle_tab_asks_is_no_use(backend, method, path, counts):
+async def test_what_an_idle_tab_asks_is_no_use(backend, monkeypatch, method, path, counts):
     """Neither the first time, when the gate looks, nor later, when the visitor is known."""
+    monkeypatch.setattr(front, "TOUCH_S", 0.0)
     async with guarded(backend) as (hub, _), aiohttp.ClientSession() as browser:
         for _ in range(3):
             hub.servers.touched.clear()
             async with browser.request(method, hub.url(path), headers=hub.login) as answer:
                 assert answer.status == 200
             assert hub.servers.touched == (["alice"] if counts else [])
+
+
+async def test_use_is_told_once_a_second_and_not_hidden_by_what_is_none(backend):
+    async with guarded(backend) as (hub, _), aiohttp.ClientSession() as browser:
+        for path in ("api/kernels", "files/a.csv", "files/a.csv", "api/kernels"):
+            async with browser.get(hub.url(path), headers=hub.login) as answer:
+                assert answer.status == 200
+        assert hub.servers.touched == ["alice"]
+        hub.proxy.close_user("alice")
+        hub.route_to(hub.servers.routes["alice"].endpoint)
+        async with browser.get(hub.url("files/a.csv"), headers=hub.login) as answer:
+            assert answer.status == 200
+        assert hub.servers.touched == ["alice"] * 2, "another server, another use"
 
 
 async def test_traffic_of_an_applications_websocket_is_use_but_what_keeps_it_open_is_not(backend, browser):

@@ -150,7 +150,9 @@ async def _open_identity(stack: AsyncExitStack, settings: Settings, state_dir: P
     clock = SystemClock()
     store = await Store.open(state_dir, clock)
     stack.push_async_callback(store.close)
-    policy = Policy(settings.auth, clock, lookup=_find_account, uid_min=1000)
+    policy = Policy(
+        settings.auth, clock, is_admitted=store.users.is_admitted, lookup=_find_account, uid_min=1000
+    )
     logins = LoginSessions(store, settings.auth, clock, policy)
     stack.push_async_callback(logins.flush)
     cookie = await logins.create(USER, "127.0.0.1", "benchmark")
