@@ -44,6 +44,8 @@ class _Entry:
     created_at: float
     last_seen: float
     checked_at: float
+    cookie: str = ""
+    """Under which it is in `_by_cookie` too."""
 
 
 class LoginSessions:
@@ -97,6 +99,7 @@ class LoginSessions:
             if entry is None:
                 self._by_cookie.pop(cookie)
                 return None
+            entry.cookie = cookie
             self._by_cookie.put(cookie, entry)
         if now - entry.checked_at >= RECHECK_S:
             return None
@@ -156,6 +159,7 @@ class LoginSessions:
     async def revoke_user(self, user: str) -> int:
         """End all login sessions of `user`; return how many there were."""
         mine = self._cache.pop_where(lambda entry: entry.principal.user == user)
+        self._by_cookie.pop_where(lambda entry: entry.principal.user == user)
         for key in mine:
             self._end(key, user)
         stored = await self._store.login_sessions.delete_user(user)
@@ -245,7 +249,9 @@ class LoginSessions:
 
     def _end(self, key: str, user: str) -> None:
         self._revoked.put(key, value=True)
-        self._cache.pop(key)
+        entry = self._cache.pop(key)
+        if entry is not None:
+            self._by_cookie.pop(entry.cookie)
         self._uses.pop(key, None)
         if user:
             self._tell(user, key)

@@ -350,3 +350,13 @@ async def test_logins_and_tokens_are_listed_while_their_uses_cannot_be_written(
 
     assert len(await logins.list("ada")) == 1
     assert len(await tokens.list("ada")) == 1
+
+
+@pytest.mark.parametrize("one", [True, False])
+async def test_nothing_of_a_login_that_is_over_stays_in_memory_but_that_it_is_over(logins, one):
+    for _ in range(3):
+        cookie = await logins.create("ada", "", "")
+        assert logins.cached_login(cookie) is not None
+        await (logins.revoke(cookie) if one else logins.revoke_user("ada"))
+    assert len(logins._by_cookie) == len(logins._cache) == len(logins._uses) == 0
+    assert len(logins._revoked) == 3
