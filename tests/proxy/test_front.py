@@ -357,6 +357,10 @@ async def test_what_passes_is_counted(served, browser):
         assert answer.status == 503
     assert tally.unanswered.total() == 1
     assert (sum(tally.of_servers), tally.of_hub[503]) == (1, 1)
+    async with knock(served) as rude:
+        rude.send("nonsense\r\n\r\n")
+        assert (await rude.answer()).status == 400
+    assert tally.of_hub[400] == 1
 
     async with browser.ws_connect(served.url("ws"), headers=served.login) as ws:
         await ws.send_str("x" * 3000)

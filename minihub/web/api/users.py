@@ -243,6 +243,8 @@ async def delete(call: Call[Nothing, Nothing]) -> web.Response:
 async def activity(call: Call[Nothing, Activity]) -> web.Response:
     """POST /users/NAME/activity."""
     name = call.about("users:activity")
+    if call.body.servers.keys() - {""}:
+        raise InvalidRequest({"servers": 'There are no named servers: the only name is "".'})
     moments = {"last_activity": call.body.last_activity}
     moments |= {f"servers.{key}.last_activity": one.last_activity for key, one in call.body.servers.items()}
     found = {field: parse_moment(value, field) for field, value in moments.items() if value is not None}

@@ -134,6 +134,12 @@ async def test_activity_is_noted(api):
         body = {"last_activity": at, "servers": {"": {"last_activity": at}}}
         assert (await program.ask("POST", "/users/ada/activity", body)).status == 200
         assert api.world.users.seen["ada"] == seen
+    given = [asked for asked in api.world.servers.asked if asked[0] == "note_activity"]
+    assert given == [("note_activity", "ada", at) for at in (NOW - 5, NOW - 2, NOW + 60)]
+    await program.ask("POST", "/users/ada/activity", {"last_activity": NOW})
+    other = {"servers": {"other": {"last_activity": NOW}}}
+    assert (await program.ask("POST", "/users/ada/activity", other)).body["fields"].keys() == {"servers"}
+    assert len([asked for asked in api.world.servers.asked if asked[0] == "note_activity"]) == len(given)
 
     for at in (NOW + 3600, "yesterday", "2027-13-01", -1, 1e300, "9d"):
         answer = await program.ask("POST", "/users/ada/activity", {"last_activity": at})

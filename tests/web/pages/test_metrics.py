@@ -31,6 +31,7 @@ def make_measures() -> Measures:
     measures.note_change(queued, starting)
     measures.note_change(starting, replace(starting, job_reason="x"))
     measures.note_change(starting, ready)
+    measures.note_change(ready, replace(ready, job_reason="x"))
     measures.note_change(
         ready,
         replace(
