@@ -16,7 +16,8 @@ CLICK = {"Sec-Fetch-Site": "same-origin", "Sec-Fetch-Mode": "navigate", "Sec-Fet
 async def cancels(user):
     status, where, page = await user.post("/hub/stop")
     assert (status, where) == (303, f"/hub/spawn-pending/{user.name}"), text_of(page)
-    assert (await user.server())["state"] == "stopping"
+    # A pending job may be gone before anybody looks.
+    assert (await user.server())["state"] in ("stopping", "stopped")
 
 
 async def logs_out(user):
