@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from sqlalchemy import (
-    DDL,
     Boolean,
     Column,
+    Connection,
     Double,
     ForeignKey,
     Index,
@@ -112,9 +112,14 @@ AUDIT_GUARDS = tuple(
     for action in ("update", "delete")
 )
 """Against bugs of ours: what is written down stays."""
-for _guard in AUDIT_GUARDS:
-    _make: DDL = DDL(_guard)  # type: ignore[no-untyped-call]
-    event.listen(audit, "after_create", _make.execute_if(dialect="sqlite"))
+
+
+@event.listens_for(audit, "after_create")
+def _guard_audit(_table: Table, connection: Connection, **_more: object) -> None:
+    if connection.dialect.name == "sqlite":
+        for guard in AUDIT_GUARDS:
+            connection.exec_driver_sql(guard)
+
 
 announcements = Table(
     "announcements",

@@ -67,7 +67,7 @@ def test_lab_writes_its_workspace_down_by_itself():
     assert not is_use("PUT", target("lab/api/workspaces/default"))
 
 
-@pytest.mark.parametrize("path", ["git/work/status", "dask/clusters", "scheduler/jobs"])
+@pytest.mark.parametrize("path", ["git/notebooks/status", "dask/clusters", "scheduler/jobs"])
 def test_extensions_that_ask_by_themselves_are_told_by_the_site(path):
     assert not is_use("POST", target(path))
     assert not is_counted(target(path))

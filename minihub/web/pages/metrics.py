@@ -38,10 +38,10 @@ async def show(request: web.Request) -> web.Response:
     hub = deps.settings.hub
     if not may_read_metrics(client_address(request, hub), hub):
         require(await asker(request), "read:metrics")
-    registry = CollectorRegistry(auto_describe=False)
-    registry.register(_Families(deps))
+    families = CollectorRegistry(auto_describe=False)
+    families.register(_Families(deps))
     encode, content_type = choose_encoder(request.headers.get(hdrs.ACCEPT, ""))
-    return web.Response(body=encode(registry), headers={hdrs.CONTENT_TYPE: content_type})
+    return web.Response(body=encode(families), headers={hdrs.CONTENT_TYPE: content_type})
 
 
 class _Families(Collector):
