@@ -250,9 +250,10 @@ async def test_one_connection_too_many(limit):
     held = Case("hub", "limit", "", [whole(HOLD)] * 2, settings={"proxy": {limit: 2}})
     async with started(held) as run:
         clients = [await run.connect(), await run.connect()]
-        for client in clients:
+        # One after the other, so that the first connection to the server is the first client's.
+        for count, client in enumerate(clients, 1):
             client.transport.write(get().encode())
-        assert await run.until(lambda: len(run.requests) == 2, "two requests")
+            assert await run.until(lambda n=count: len(run.requests) == n, f"request {count}")
         third = await run.connect()
         third.transport.write(get().encode())
         await run.until(lambda: third.ended, "", seconds=0.2)
