@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import asyncio
+import time
 from typing import Any
 
 from minihub.clock import SystemClock
@@ -13,6 +15,8 @@ from minihub.command.times import format_moment, format_span, moment_of, seconds
 
 MOST_NAMED = 1_000
 """The most users that the API takes at once."""
+LOOK_EVERY_S = 1.0
+"""Between two looks at what has not ended yet."""
 _FILTERS = {
     "state": "state",
     "node": "node",
@@ -134,15 +138,40 @@ async def stop(hub: Link, options: argparse.Namespace) -> int:
     missing = [name for name in names if name not in {server["user"] for server in found}]
     if not options.json:
         _tell_choice(found, missing)
-    stopped = 0
+    stopped, living = 0, [server["user"] for server in found]
     if found and not options.dry_run and _agreed(found, options):
-        stopped = await work.stop([server["user"] for server in found])
-        note(f"stopped {stopped} of {len(found)}")
+        stopped = await work.stop(living)
+        note(f"stopping {stopped} of {len(found)}")
+        if options.wait:
+            living = await _outlast(hub, living, options.wait)
     if options.json:
-        print_json({"dry_run": options.dry_run, "servers": found, "stopped": stopped, "missing": missing})
-    if not options.dry_run and stopped < len(found):
+        answer = {"dry_run": options.dry_run, "servers": found, "stopped": stopped, "missing": missing}
+        print_json({**answer, "living": living} if options.wait else answer)
+    if not options.dry_run and (stopped < len(found) or (options.wait and living)):
         return FAILED
     return NOT_FOUND if missing else DONE
+
+
+async def _outlast(hub: Link, names: list[str], wait_s: float) -> list[str]:
+    """Those of `names` whose servers still live after `wait_s` seconds; returns as soon as none does."""
+    ends = time.monotonic() + wait_s
+    left = [name for name in names if await _living(hub, name)]
+    while left and time.monotonic() < ends:
+        await asyncio.sleep(min(LOOK_EVERY_S, wait_s))
+        left = [name for name in left if await _living(hub, name)]
+    note(f"ended: {len(names) - len(left)} of {len(names)}")
+    for name in left:
+        note(f"{name}: has not ended in {format_span(wait_s)}; minihub servers show {name}")
+    return left
+
+
+async def _living(hub: Link, name: str) -> Model | None:
+    """The model of this user's server, if there is one that has not ended."""
+    try:
+        server = await hub.get(path_to("users", name, "server"))
+    except NotThere:
+        return None
+    return None if server.get("stopped") else server
 
 
 def _verify_stop(options: argparse.Namespace, names: list[str], chosen: dict[str, Any]) -> None:
@@ -191,11 +220,8 @@ class _ByName:
     async def find(self) -> list[dict[str, Any]]:
         found = []
         for name in self._names:
-            try:
-                server = await self._hub.get(path_to("users", name, "server"))
-            except NotThere:
-                continue
-            if not server.get("stopped"):
+            server = await _living(self._hub, name)
+            if server is not None:
                 job = _job(server)
                 row = {
                     "user": name,

@@ -136,6 +136,9 @@ def _add_servers(group: _Group) -> None:
     stop.add_argument("--all", action="store_true", help="stop them all")
     _add_choice(stop)
     stop.add_argument("--dry-run", action="store_true", help="only show which ones it would be")
+    stop.add_argument(
+        "--wait", type=_span, metavar="SPAN", help="until they have ended, for at most 90s, 5m ..."
+    )
     _add_yes(stop)
 
 

@@ -108,6 +108,12 @@ class Admin:
             await answer.read()
             return answer.status
 
+    async def look_up(self, name: str) -> None:
+        """Have the hub ask the system for an account that there is not."""
+        async with self._client.post(f"{self._hub.url}/hub/api/users", json={"usernames": [name]}) as answer:
+            if answer.status != 400:
+                raise RuntimeError(f"{name}: {answer.status}: {(await answer.text())[:500]}")
+
     async def metrics(self) -> dict[str, float]:
         """The hub's own figures that have no labels."""
         async with self._client.get(f"{self._hub.url}/hub/metrics") as answer:

@@ -144,7 +144,7 @@ async def test_stopping_a_node_shows_asks_and_stops_exactly_what_was_shown(minih
         ["bob", "queued", "18"],
     ]
     assert "Stop these 2 servers?" in done.err
-    assert "stopped 2 of 2" in done.err
+    assert "stopping 2 of 2" in done.err
     assert done.status == 0
     choice = {"node": "node1", "older_than_s": 3600.0}
     assert hub.asked_for("POST", "/servers/stop") == [
@@ -185,7 +185,26 @@ async def test_a_dry_run_only_shows(minihub, hub, nobody):
 async def test_a_stop_that_does_not_get_all_is_a_failure(minihub, hub):
     hub.will("POST", "/servers/stop", bulk(ROWS, stopped=1))
     done = await minihub("servers", "stop", "--all", "--yes")
-    assert (done.status, "stopped 1 of 2" in done.err) == (1, True)
+    assert (done.status, "stopping 1 of 2" in done.err) == (1, True)
+
+
+async def test_a_stop_that_waits_for_the_ends(minihub, hub, monkeypatch):
+    monkeypatch.setattr("minihub.command.servers.LOOK_EVERY_S", 0.01)
+    looks = iter([server("alice", state="stopping")] * 3 + [server("alice", state="stopped", stopped=True)])
+    hub.will("POST", "/servers/stop", bulk(ROWS))
+    hub.will("GET", "/users/alice/server", lambda _: web.json_response(next(looks)))
+    done = await minihub("servers", "stop", "--all", "--yes", "--wait", "1h", "--json")
+    assert (done.status, done.json["living"]) == (0, [])
+    assert "ended: 2 of 2" in done.err
+    assert next(looks, None) is None, "asked until it had ended"
+
+
+async def test_a_stop_that_waits_in_vain(minihub, hub):
+    hub.will("POST", "/servers/stop", bulk(ROWS))
+    hub.will("GET", "/users/alice/server", server("alice", state="stopping"))
+    done = await minihub("servers", "stop", "--all", "--yes", "--wait", "0.1s", "--json")
+    assert (done.status, done.json["living"]) == (1, ["alice"])
+    assert "ended: 1 of 2\nminihub: alice: has not ended in 0s" in done.err
 
 
 async def test_named_servers_are_stopped_with_no_right_but_on_them(minihub, hub):
@@ -196,7 +215,7 @@ async def test_named_servers_are_stopped_with_no_right_but_on_them(minihub, hub)
     assert done.status == 4
     assert done.rows[1:] == [["alice", "ready", "17", "node1"]]
     assert "bob: no such server lives\nminihub: carol: no such server lives" in done.err
-    assert "stopped 1 of 1" in done.err
+    assert "stopping 1 of 1" in done.err
     assert hub.asked_for("DELETE", "/users/alice/server") == [{}]
     assert (await minihub("servers", "stop", "alice", "--yes")).status == 0
     hub.will("DELETE", "/users/alice/server", {"status": 403, "message": "No."}, 403)
