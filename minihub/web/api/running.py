@@ -167,9 +167,11 @@ async def stop_all(call: Call[Any, Any], attempts: Sequence[Attempt]) -> None:
     outcomes = await asyncio.gather(
         *(call.deps.servers.stop(a.user, StopCause.ADMIN, by=asker) for a in attempts), return_exceptions=True
     )
-    for attempt, outcome in zip(attempts, outcomes, strict=True):
-        if not isinstance(outcome, BaseException):
-            await call.audit("stop", attempt.user)
+    done = [
+        a for a, outcome in zip(attempts, outcomes, strict=True) if not isinstance(outcome, BaseException)
+    ]
+    # At once: what is written together shares a commit.
+    await asyncio.gather(*(call.audit("stop", attempt.user) for attempt in done))
     for outcome in outcomes:
         if isinstance(outcome, BaseException):
             raise outcome
@@ -196,7 +198,10 @@ async def history(call: Call[HistoryWish, Nothing]) -> web.Response:
         for field, text in (("since", wanted.since), ("until", wanted.until))
     )
     found, total = await call.deps.servers.past(HistoryQuery(user, since, until, limit, wanted.offset))
-    return _csv(found) if as_csv else reply_page(call, _draw(call, found), total)
+    if as_csv:
+        # In a thread: 10 000 rows take 0.1 s, in which the hub must serve its users.
+        return _csv(await asyncio.to_thread(_write_csv, found))
+    return reply_page(call, _draw(call, found), total)
 
 
 _COLUMNS: dict[str, Callable[[Attempt], Any]] = {
@@ -224,13 +229,17 @@ _COLUMNS: dict[str, Callable[[Attempt], Any]] = {
 }
 
 
-def _csv(attempts: Sequence[Attempt]) -> web.Response:
+def _write_csv(attempts: Sequence[Attempt]) -> bytes:
     text = io.StringIO()
     writer = csv.writer(text)
     writer.writerow(_COLUMNS)
     writer.writerows([_cell(column(attempt)) for column in _COLUMNS.values()] for attempt in attempts)
+    return text.getvalue().encode()
+
+
+def _csv(body: bytes) -> web.Response:
     return web.Response(
-        body=text.getvalue().encode(),
+        body=body,
         headers={
             "Content-Type": f"{CSV}; charset=utf-8",
             "Content-Disposition": 'attachment; filename="minihub-history.csv"',

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from typing import Annotated, Any, Literal
 
@@ -173,11 +174,12 @@ async def create_many(call: Call[Nothing, NewUsers]) -> web.Response:
     names = list(dict.fromkeys(call.body.usernames))
     _refuse_admin(call.body.admin)
     await _verify_admissible(call, {name: f"usernames.{call.body.usernames.index(name)}" for name in names})
-    made = [name for name in names if await call.deps.users.admit(name, call.now)]
+    # At once: what is written together shares a commit.
+    are_new = await asyncio.gather(*(call.deps.users.admit(name, call.now) for name in names))
+    made = [name for name, is_new in zip(names, are_new, strict=True) if is_new]
     if not made:
         raise Conflict("All of these users are admitted already.")
-    for name in made:
-        await call.audit("user-create", name)
+    await asyncio.gather(*(call.audit("user-create", name) for name in made))
     return reply([await draw_user(call, name) for name in made], 201)
 
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import csv
 import io
+import threading
 
 import pytest
 
 from minihub.errors import StoreError
 from minihub.servers.model import Failure, FailureKind, ServerOptions, State, StopCause
+from minihub.web.api import running
 from tests.web.fakes import NOW, make_attempt
 
 MINUTE = 60
@@ -194,6 +196,17 @@ async def test_history_as_a_table(api, admin):
         assert rows[1]["message"].startswith("'="), "a spreadsheet must not take it for a formula"
         assert rows[0]["cores"] == "2"
     assert isinstance((await admin.ask("GET", "/history?format=json", Accept="text/csv")).body, list)
+
+
+@pytest.mark.usefixtures("past")
+async def test_a_long_table_is_not_written_in_the_event_loops_thread(admin, monkeypatch):
+    threads, write = [], running._write_csv
+    monkeypatch.setattr(
+        running, "_write_csv", lambda rows: threads.append(threading.get_ident()) or write(rows)
+    )
+    assert (await admin.ask("GET", "/history?format=csv")).status == 200
+    assert threads != [threading.get_ident()]
+    assert len(threads) == 1
 
 
 @pytest.mark.parametrize(
