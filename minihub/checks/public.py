@@ -329,10 +329,10 @@ class Public:
                             came[word] = self.bench.clock.monotonic()
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise CheckFailed(
-                f"an event stream breaks off: {type(error).__name__} {error}", fronts.BUFFERING
+                f"an event stream breaks off: {type(error).__name__} {error}", fronts.IDLE
             ) from error
         if len(came) < 2:
-            raise CheckFailed("an event stream ends before its last event", fronts.BUFFERING)
+            raise CheckFailed("an event stream ends before its last event", fronts.IDLE)
         if came["last"] - came["next"] < HELD_BACK_S:
             raise CheckFailed(
                 "the front proxy collects events until the end: waiting pages would not move",
