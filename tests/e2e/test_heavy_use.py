@@ -177,6 +177,7 @@ async def test_two_gigabytes_down_and_up(hub, alice, page, passwords):
         file.unlink(missing_ok=True)
 
 
+@pytest.mark.timeout(420)
 async def test_floods_in_a_terminal(hub, alice, page, passwords):
     terminal = TerminalWire(page)
     await log_in(page, hub, "alice", passwords, "/user/alice/lab")
@@ -186,8 +187,8 @@ async def test_floods_in_a_terminal(hub, alice, page, passwords):
     title = page.locator(".lm-TabBar-tab.lm-mod-current", has=page.locator("[data-icon*=terminal]"))
 
     async def mark(before: str, word: str) -> None:
-        await terminal.type(page, rf"{before}printf '\e]0;{word}-%d\a' $((6*7))", f"{word}-42")
-        await expect(title).to_have_text(f"{word}-42", timeout=60_000)
+        await terminal.type(page, rf"{before}printf '\e]0;{word}-%d\a' $((6*7))", f"{word}-42", 120)
+        await expect(title).to_have_text(f"{word}-42", timeout=120_000)
 
     async with flat_memory(hub):
         before = terminal.count
