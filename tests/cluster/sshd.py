@@ -67,7 +67,7 @@ async def own_sshd(
     )
     known_hosts = folder / "known_hosts"
     known_hosts.write_text(f"[127.0.0.1]:{port} {key.export_public_key().decode()}")
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while True:
             with socket.socket() as probe:
                 if probe.connect_ex(("127.0.0.1", port)) == 0:

@@ -191,7 +191,7 @@ def test_as_json(make):
         text=True,
         cwd=ROOT,
         env=hub.environment(),
-        timeout=60,
+        timeout=200,
         check=False,
     )
     told = json.loads(done.stdout)
@@ -459,7 +459,7 @@ def isolated(cluster):
 
 def test_no_way_from_hub_to_nodes(make, cluster):
     with isolated(cluster):
-        told = check(make(servers={"start_timeout_s": 10}), "--user", "bob")
+        told = check(make(servers={"start_timeout_s": 25}), "--user", "bob")
         only_failure(told, "hub to server", "servers.via = 'ssh'")
         assert "hub.callback_url" in told.hops["report of the port"][1]
         no_job_left(cluster)

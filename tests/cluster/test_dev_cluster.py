@@ -117,7 +117,7 @@ def test_a_job_runs_on_the_node_and_accounting_knows(cluster: Cluster):
 def test_a_gpu_job_gets_a_device(cluster: Cluster):
     command = [
         "srun",
-        "--immediate=20",
+        "--immediate=60",
         "--gres=gpu:a100:1",
         "--time=1",
         "printenv",

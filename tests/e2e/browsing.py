@@ -8,7 +8,7 @@ from pathlib import Path
 
 from playwright.async_api import BrowserContext, Locator, Page, expect
 
-from tests.e2e.kit import ROOT, Hub, until
+from tests.e2e.kit import PATIENCE_S, ROOT, Hub, until
 
 CHROMIUM = "/usr/bin/chromium"
 CHROMIUM_ARGS = [
@@ -84,7 +84,7 @@ class TerminalWire:
             self.heard = (self.heard + words[0])[-self.KEPT :]
             self.count += len(words[0])
 
-    async def type(self, page: Page, command: str, answer: str) -> None:
+    async def type(self, page: Page, command: str, answer: str, timeout_s: float = PATIENCE_S) -> None:
         """Type a command whose output is `answer`, which the command itself must not hold."""
         assert answer not in command
         await page.locator(".xterm:visible").wait_for()
@@ -93,7 +93,8 @@ class TerminalWire:
         await page.locator(".xterm-helper-textarea:visible").first.focus()
         await page.keyboard.type(command)
         await page.keyboard.press("Enter")
-        await until(lambda: answer in self.heard, f"{answer} in the terminal, which says {self.heard!r}")
+        said = f"{answer} in the terminal, which says {self.heard!r}"
+        await until(lambda: answer in self.heard, said, timeout_s)
 
 
 async def pictures_of(context: BrowserContext, name: str) -> None:

@@ -97,7 +97,8 @@ def holds(cluster: Cluster) -> Iterator[Holds]:  # noqa: F811
 def held_hub(make_hub: StartHub, holds: Holds) -> Iterator[Hub]:
     """A hub whose users' commands and jobs can be held."""
     with make_hub(
-        slurm={"bin_dir": str(holds.folder), "command_timeout_s": 20, "listing_quiet_s": 1},
+        # The time limit holds for what is held, too.
+        slurm={"bin_dir": str(holds.folder), "command_timeout_s": 40, "listing_quiet_s": 1},
         servers={"spawn_timeout_s": 120, "cancel_repeat_s": 1},
         jupyter={"prologue": PROLOGUE.format(holds=holds.folder)},
     ) as hub:

@@ -10,13 +10,21 @@ from pathlib import Path
 from tests.cluster.conftest import Cluster
 from tests.e2e.kit import until
 
-# Waits as long as a file of this name exists: hold-sbatch-alice, hold-scancel-bob.
+# Waits as long as a file of this name exists: hold-sbatch-alice, hold-scancel-bob. With answer-sbatch-alice it does its
+# work at once and waits with the answer.
 HELD = """\
 #!/bin/sh
+if [ -e "{holds}/answer-{command}-$(id -un)" ]; then
+  answer=$(/usr/bin/{command} "$@")
+  while [ -e "{holds}/answer-{command}-$(id -un)" ]; do sleep 0.1; done
+  printf "%s\\n" "$answer"
+  exit
+fi
 while [ -e "{holds}/hold-{command}-$(id -un)" ]; do sleep 0.1; done
 exec /usr/bin/{command} "$@"
 """
 PROLOGUE = 'while [ -e "{holds}/hold-jupyter-$USER" ]; do sleep 0.1; done\n'
+HELD_COMMANDS = ("sbatch", "scancel", "squeue")
 COMMANDS = ("squeue", "sacct", "sacctmgr", "scontrol", "sinfo", "sdiag")
 
 
@@ -28,6 +36,9 @@ class Holds:
 
     def hold(self, what: str, user: str) -> None:
         (self.folder / f"hold-{what}-{user}").touch()
+
+    def hold_answer(self, what: str, user: str) -> None:
+        (self.folder / f"answer-{what}-{user}").touch()
 
     async def reached(self, command: str, user: str) -> None:
         """Wait until the user's command stands there."""
@@ -44,10 +55,11 @@ class Holds:
         await until(stands, f"{user}'s {command}")
 
     def release(self, what: str, user: str) -> None:
-        (self.folder / f"hold-{what}-{user}").unlink(missing_ok=True)
+        for held in ("hold", "answer"):
+            (self.folder / f"{held}-{what}-{user}").unlink(missing_ok=True)
 
     def release_all(self) -> None:
-        for file in self.folder.glob("hold-*"):
+        for file in (*self.folder.glob("hold-*"), *self.folder.glob("answer-*")):
             file.unlink()
 
 
@@ -57,11 +69,12 @@ def make_holds(cluster: Cluster) -> Iterator[Holds]:
     folder = cluster.directory / "e2e" / "holds"
     folder.mkdir(parents=True, exist_ok=True)
     folder.chmod(0o755)
-    for command in ("sbatch", "scancel"):
+    for command in HELD_COMMANDS:
         file = folder / command
+        file.unlink(missing_ok=True)
         file.write_text(HELD.format(holds=folder, command=command))
         file.chmod(0o755)
-    for command in COMMANDS:
+    for command in {*COMMANDS} - {*HELD_COMMANDS}:
         with contextlib.suppress(FileExistsError):
             (folder / command).symlink_to(f"/usr/bin/{command}")
     made = Holds(folder)

@@ -34,8 +34,9 @@ ROOT = Path(__file__).resolve().parents[2]
 EXAMPLE = ROOT / "configs/dev-cluster.toml"
 IS_INSTALLED = any(importlib.metadata.distributions(name="minihub"))
 """scripts/test installs the wheel: then that is what runs, as at a site, and else this checkout."""
-START_S = 20
 PATIENCE_S = 60
+START_S = PATIENCE_S
+END_S = 30
 
 _numbers = itertools.count(1)
 
@@ -221,7 +222,7 @@ class Hub:
         if self.process is not None and self.process.poll() is None:
             self.process.terminate()
             try:
-                self.process.wait(15)
+                self.process.wait(END_S)
             except subprocess.TimeoutExpired:
                 self.process.kill()
                 self.process.wait()
@@ -317,6 +318,16 @@ class Person:
     async def get(self, path: str, **more: Any) -> tuple[int, str]:
         async with self.client.get(self.hub.url + path, **more) as answer:
             return answer.status, await answer.text()
+
+    async def wait_page(self, path: str, *words: str) -> str:
+        """Wait until the page says all of it: what comes from the store is written a moment after a state changes."""
+        end = time.monotonic() + PATIENCE_S
+        while True:
+            _, page = await self.get(path)
+            if all(word in page for word in words):
+                return page
+            assert time.monotonic() < end, f"{words} not on {path}: {text_of(page)}"
+            await asyncio.sleep(0.1)
 
     async def log_in(self, password: str) -> None:
         _, page = await self.get("/hub/login")
@@ -500,20 +511,27 @@ def final_state(job_id: str) -> str:
 
 @contextlib.contextmanager
 def busy_cluster() -> Iterator[list[str]]:
-    """Somebody else's jobs fill all nodes: whatever is submitted now waits for resources."""
+    """Somebody else's jobs fill all nodes: whatever is submitted now waits for resources; what comes afterwards does not."""
     held = [
         slurm("sbatch", "--parsable", "--uid=bob", "-A", "def-prof1", "-D", "/", "-o", "/dev/null", "-t", "10",
               "--exclusive", "--mem=0", "-w", node, stdin="#!/bin/sh\nsleep 600\n")
         for node in ("node1", "node2")
     ]  # fmt: skip
     try:
-        end = time.monotonic() + 30
-        while slurm("squeue", "-h", "-t", "R", "-o", "%A", "-j", ",".join(held)).count("\n") < 1:
-            assert time.monotonic() < end, slurm("squeue")
-            time.sleep(0.1)
+        _wait_for_jobs(held, "R", len(held))
         yield held
     finally:
         slurm("scancel", *held)
+        # A job that is completing still has its node.
+        _wait_for_jobs(held, "PD,R,CG", 0)
+
+
+def _wait_for_jobs(ids: Sequence[str], states: str, count: int) -> None:
+    """Wait until so many of the jobs are in one of these states."""
+    end = time.monotonic() + PATIENCE_S
+    while len(slurm("squeue", "-h", "-t", states, "-o", "%A", "-j", ",".join(ids)).split()) != count:
+        assert time.monotonic() < end, slurm("squeue")
+        time.sleep(0.1)
 
 
 def signal_daemon(name: str, number: signal.Signals) -> None:

@@ -42,8 +42,7 @@ async def test_an_admin_sees_all_and_stops_two(hub, page, passwords):
             await until(
                 lambda name=someone.name: not jobs(hub, name), f"{someone.name}'s job is gone from squeue"
             )
-            await someone.wait_state("stopped")
-            assert "Stopped by an administrator." in (await someone.get("/hub/history"))[1]
+            await someone.wait_page("/hub/history", "Stopped by an administrator.")
         await page.locator("#back").click()
         await expect(row(page, "alice")).to_have_count(0)
 

@@ -18,7 +18,7 @@ import pytest_asyncio
 from playwright.async_api import expect
 
 from tests.e2e.browsing import TerminalWire, log_in, open_notebook, run_cell, take
-from tests.e2e.kit import fresh_home, person, until
+from tests.e2e.kit import PATIENCE_S, fresh_home, person, until
 
 pytestmark = [
     pytest.mark.cluster,
@@ -100,16 +100,23 @@ async def test_a_notebook_with_large_outputs(hub, alice, page, passwords):
     await open_notebook(page)
     async with flat_memory(hub):
         cell = await run_cell(page, 0, LARGE_OUTPUT)
-        await expect(cell.locator(".jp-OutputArea-output").last).to_contain_text("bytes of picture")
+        await expect(cell.locator(".jp-OutputArea-output").last).to_contain_text(
+            "bytes of picture", timeout=60_000
+        )
         image = cell.locator(".jp-OutputArea-output img")
         await expect(image).to_be_visible()
         assert await image.evaluate("async e => { await e.decode(); return e.naturalWidth; }") == 1672
         outputs = cell.locator(".jp-OutputArea-output")
-        assert await outputs.count() == 18, (
-            "eight texts, what stands between them, and a picture with its size"
-        )
-        lengths = await outputs.locator("pre").evaluate_all("all => all.map(e => e.textContent.length)")
-        assert [length for length in lengths if length > 1000] == [MIB] * 8
+        # Eight texts, what stands between them, and a picture with its size.
+        await expect(outputs).to_have_count(18)
+
+        async def lengths():
+            return await outputs.locator("pre").evaluate_all("all => all.map(e => e.textContent.length)")
+
+        # Lab draws long texts piece by piece.
+        async with asyncio.timeout(PATIENCE_S):
+            while [length for length in await lengths() if length > 1000] != [MIB] * 8:
+                await asyncio.sleep(0.2)
 
         # The kernel goes on.
         cell = await run_cell(page, 1, "print('still', 6 * 7)")
@@ -144,6 +151,7 @@ def digest_of(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+@pytest.mark.timeout(420)
 async def test_two_gigabytes_down_and_up(hub, alice, page, passwords):
     file = HOME / "large.bin"
     try:
@@ -164,11 +172,12 @@ async def test_two_gigabytes_down_and_up(hub, alice, page, passwords):
         # One request whose body Chromium reads from the disk; the page's handler rests once and so must Chromium.
         async with flat_memory(hub):
             await page.locator("#file").set_input_files(file)
-            await expect(page.locator("#answer")).to_have_text(f"200 {SIZE} {digest}", timeout=90_000)
+            await expect(page.locator("#answer")).to_have_text(f"200 {SIZE} {digest}", timeout=180_000)
     finally:
         file.unlink(missing_ok=True)
 
 
+@pytest.mark.timeout(420)
 async def test_floods_in_a_terminal(hub, alice, page, passwords):
     terminal = TerminalWire(page)
     await log_in(page, hub, "alice", passwords, "/user/alice/lab")
@@ -178,8 +187,8 @@ async def test_floods_in_a_terminal(hub, alice, page, passwords):
     title = page.locator(".lm-TabBar-tab.lm-mod-current", has=page.locator("[data-icon*=terminal]"))
 
     async def mark(before: str, word: str) -> None:
-        await terminal.type(page, rf"{before}printf '\e]0;{word}-%d\a' $((6*7))", f"{word}-42")
-        await expect(title).to_have_text(f"{word}-42", timeout=60_000)
+        await terminal.type(page, rf"{before}printf '\e]0;{word}-%d\a' $((6*7))", f"{word}-42", 120)
+        await expect(title).to_have_text(f"{word}-42", timeout=120_000)
 
     async with flat_memory(hub):
         before = terminal.count

@@ -25,7 +25,7 @@ async def refuses(hub):
 
 
 async def ended(hub) -> int:
-    return await asyncio.to_thread(hub.process.wait, 20)
+    return await asyncio.to_thread(hub.process.wait, PATIENCE_S)
 
 
 async def test_the_answer_of_sbatch_is_awaited_and_written_down(quick_hub, passwords, holds):
@@ -34,20 +34,25 @@ async def test_the_answer_of_sbatch_is_awaited_and_written_down(quick_hub, passw
         for one in (alice, bob):
             await one.log_in(passwords[one.name])
         running = await bob.start_and_wait(time_hours="0.5")
-        holds.hold("sbatch", "alice")
+        # No listing tells of the job.
+        holds.hold("squeue", "minihub")
+        await holds.reached("squeue", "minihub")
+        holds.hold_answer("sbatch", "alice")
         await alice.start(time_hours="0.5")
-        await holds.reached("sbatch", "alice")
+        # The hub waits for 5 s: enough for an answer that is let go, not always for a job that is still to be made.
+        [job] = await until(lambda: jobs(hub, "alice"), "alice's job")
 
         hub.process.terminate()
         await refuses(hub)
         assert hub.process.poll() is None, "it ended without sbatch's answer"
         holds.release("sbatch", "alice")
         assert await ended(hub) == 0
+        holds.release_all()
 
         row = newest(read_rows(hub), "alice")
-        (job,) = jobs(hub, "alice")
         assert (row.state, row.job_id) == ("queued", job.id)
-        assert [job.id for job in jobs(hub, "bob")] == [running["job"]["id"]]
+        assert [one.id for one in jobs(hub, "alice")] == [job.id]
+        assert [one.id for one in jobs(hub, "bob")] == [running["job"]["id"]]
         hub.start()
         assert (await alice.wait_state("ready"))["job"]["id"] == job.id
         assert (await bob.server())["state"] == "ready"
@@ -56,6 +61,7 @@ async def test_the_answer_of_sbatch_is_awaited_and_written_down(quick_hub, passw
 
 async def test_what_does_not_answer_is_not_awaited_for_ever(quick_hub, passwords, holds):
     """The record of before does for the next hub: a submission without an answer, a stop without a confirmation."""
+    quick_hub.change(slurm={"command_timeout_s": 2 * PATIENCE_S})
     hub = quick_hub.start()
     async with visitor(hub, "alice") as alice, visitor(hub, "bob") as bob:
         for one in (alice, bob):

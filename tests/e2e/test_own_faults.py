@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.kit import IS_INSTALLED, ROOT, Hub, person, until, visitor
+from tests.e2e.kit import IS_INSTALLED, PATIENCE_S, ROOT, Hub, person, until, visitor
 
 pytestmark = [pytest.mark.cluster, pytest.mark.asyncio(loop_scope="session")]
 
@@ -100,7 +100,7 @@ async def test_bugs_in_background_tasks(buggy, passwords):
         await carol.start(time_hours="0.5")
         await carol.wait_state("starting", "ready")
         await alice.stop()
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(PATIENCE_S):
             while await crashes(hub, token, "listing") == before:
                 await asyncio.sleep(0.1)
         status, _, _ = await bob.post("/hub/stop")
@@ -111,10 +111,13 @@ async def test_bugs_in_background_tasks(buggy, passwords):
         await carol.stop()
 
         # And what only takes long: nobody else is served meanwhile, so it is counted.
+        # On a busy machine there have been lesser ones before, and the log tells of them once a minute.
         (folder / "stall").touch()
-        await until(lambda: "stalls of the event loop: " in hub.log, "the log tells of it")
+        async with asyncio.timeout(PATIENCE_S):
+            while await figure(hub, token, "loop_stall_longest_seconds") <= 0.3:
+                await asyncio.sleep(0.1)
         (folder / "stall").unlink()
         assert await figure(hub, token, "loop_stalls_total") >= 1
-        assert await figure(hub, token, "loop_stall_longest_seconds") > 0.3
+        await until(lambda: "stalls of the event loop: " in hub.log, "the log tells of it")
     assert hub.process is not None
     assert hub.process.poll() is None

@@ -117,7 +117,7 @@ async def test_a_second_hub_on_the_same_store_refuses(hub):
         capture_output=True,
         text=True,
         env={**hub.environment(), "MINIHUB_HUB__PORT": "0"},
-        timeout=30,
+        timeout=60,
         check=False,
     )
     assert done.returncode == 1

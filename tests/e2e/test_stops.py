@@ -128,7 +128,7 @@ async def test_everybody_at_once_while_slurm_is_silent_and_the_hub_is_killed(hel
         try:
             began = time.monotonic()
             await asyncio.gather(everybody_stops(alice, admin), bob.post("/hub/stop"))
-            assert time.monotonic() - began < 15, "nobody waits for Slurm"
+            assert time.monotonic() - began < 30, "nobody waits for Slurm"
             hub.kill()
             hub.start()
             for name in ("alice", "bob"):

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.kit import Hub, Person, jobs, person, slurm, text_of, visitor, xsrf_of
+from tests.e2e.kit import PATIENCE_S, Hub, Person, jobs, person, slurm, text_of, visitor, xsrf_of
 
 pytestmark = [pytest.mark.cluster, pytest.mark.asyncio(loop_scope="session")]
 
@@ -146,7 +146,8 @@ async def test_nothing_new_is_begun_all_else_goes_on_and_nothing_is_lost(hub, pa
             # It cannot be written down, and is carried out all the same.
             await bob.wait_state("stopped")
             assert jobs(hub, "bob") == []
-            assert await figure(hub, token, "store_unsaved_servers") == 1
+            # Bob's; and alice's, if her last use is due to be written down just now, as it is every ten minutes.
+            assert await figure(hub, token, "store_unsaved_servers") in (1, 2)
             status, _, page = await bob.post("/hub/logout")
             assert status == 200
             assert "You are logged out" in page
@@ -159,7 +160,7 @@ async def test_nothing_new_is_begun_all_else_goes_on_and_nothing_is_lost(hub, pa
         # Bob's browser has thrown its cookie away; that his job is gone the hub sees for itself.
         assert (await bob.get("/hub/home", allow_redirects=False))[0] in (302, 303)
         await bob.log_in(passwords["bob"])
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(PATIENCE_S):
             while not (await bob.server())["stopped"]:
                 await asyncio.sleep(0.1)
         assert await figure(hub, token, "store_unsaved_servers") == 0

@@ -35,17 +35,15 @@ async def fill(page: Page, **fields: str) -> None:
             await place.fill(value)
 
 
-async def run_cell(page: Page, code: str) -> str:
-    """Type into the first cell of the open notebook, run it, and return what it printed."""
+async def run_cell(page: Page, code: str, printed: str) -> None:
+    """Type into the first cell of the open notebook, run it, and wait for what it prints."""
     cell = page.locator(".jp-Notebook:visible .jp-Cell.jp-CodeCell").first
     # Before the kernel is there, Lab drops what is run.
     await expect(page.locator("#jp-main-statusbar")).to_contain_text("| Idle")
     await cell.locator(".cm-content").click()
     await page.keyboard.insert_text(code)
     await page.keyboard.press("Shift+Enter")
-    output = cell.locator(".jp-OutputArea-output pre").first
-    await output.wait_for()
-    return await output.inner_text()
+    await expect(cell.locator(".jp-OutputArea-output pre").first).to_have_text(printed)
 
 
 async def start(page: Page, **fields: str) -> None:
@@ -69,8 +67,9 @@ async def test_in_and_out(hub, page, passwords):
 
     # The options form.
     await expect(page).to_have_url(re.compile("/hub/spawn$"))
-    accounts = await page.locator("[name=account] option").all_inner_texts()
-    assert sorted(accounts) == ["def-prof1", "rrg-prof2"]
+    accounts = page.locator("[name=account] option")
+    await expect(accounts).to_have_count(2)
+    assert sorted(await accounts.all_inner_texts()) == ["def-prof1", "rrg-prof2"]
     wanted = {"account": "rrg-prof2", "time_hours": "0.5", "cores": "2", "memory_mb": "1500"}
     await fill(page, **wanted, interface="lab")
     await page.locator("#estimate").click()
@@ -90,10 +89,11 @@ async def test_in_and_out(hub, page, passwords):
 
     # A notebook cell.
     await page.locator(".jp-LauncherCard[data-category=Notebook]").first.click()
-    printed = await run_cell(
-        page, "import os, socket; print(os.environ['SLURM_JOB_ID'], socket.gethostname(), os.environ['USER'])"
+    await run_cell(
+        page,
+        "import os, socket; print(os.environ['SLURM_JOB_ID'], socket.gethostname(), os.environ['USER'])",
+        f"{job.id} {job.node} alice",
     )
-    assert printed.split() == [job.id, job.node, "alice"]
     await album.take(page, "notebook-cell")
 
     # A terminal.
@@ -188,4 +188,5 @@ async def test_the_classic_notebook_has_the_ways_out_too(hub, page, passwords):
     await expect(panel.locator("#job-id")).to_be_visible()
     await page.locator("#logout").click()
     await expect(page.get_by_role("heading", name="You are logged out")).to_be_visible()
+    await expect(page.locator("[data-done]")).to_be_visible()
     await until(lambda: jobs(hub, "carol") == [], "the job is gone")

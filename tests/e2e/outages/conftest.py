@@ -11,7 +11,7 @@ from contextlib import AbstractAsyncContextManager
 import pytest
 import pytest_asyncio
 
-from tests.e2e.kit import Hub, Person, jobs, person
+from tests.e2e.kit import PATIENCE_S, Hub, Person, jobs, person
 from tests.e2e.outages.login_nodes import LoginNode
 from tests.e2e.outages.moods import Moods, make_moods
 
@@ -48,7 +48,7 @@ def hub(make_hub, moods, login_nodes) -> Iterator[Hub]:
     with make_hub(
         slurm={
             "bin_dir": str(moods.folder),
-            "command_timeout_s": 2,
+            "command_timeout_s": 4,
             "listing_waiting_s": 0.2,
             "listing_quiet_s": 0.2,
             "limits_refresh_s": 3,
@@ -58,7 +58,7 @@ def hub(make_hub, moods, login_nodes) -> Iterator[Hub]:
         ssh={
             "login_nodes": [node.node for node in login_nodes],
             "known_hosts": str(login_nodes[0].folder / "known_hosts"),
-            "connect_timeout_s": 2,
+            "connect_timeout_s": 4,
         },
         servers={"cancel_repeat_s": 1},
         jupyter={"prologue": f'while [ -e "{moods.folder}/hold-$USER" ]; do sleep 0.1; done\n'},
@@ -128,7 +128,7 @@ def page_says():
     """Wait until a page says all of it, its banner included."""
 
     async def page_says(someone: Person, path: str, *words: str) -> None:
-        end = time.monotonic() + 30
+        end = time.monotonic() + PATIENCE_S
         while True:
             _, page = await someone.get(path)
             if all(word in page for word in words):
@@ -144,7 +144,7 @@ def is_over():
     """Wait until pages show no outage any more."""
 
     async def is_over(someone: Person) -> None:
-        end = time.monotonic() + 30
+        end = time.monotonic() + PATIENCE_S
         while 'id="outage"' in (page := (await someone.get("/hub/home"))[1]):
             assert time.monotonic() < end, page
             await asyncio.sleep(0.1)

@@ -16,7 +16,7 @@ import asyncssh
 from minihub.transports.ca import load_ca, sshd_lines
 from tests.cluster.conftest import Cluster
 
-PATIENCE_S = 10
+PATIENCE_S = 60
 
 
 class LoginNode:

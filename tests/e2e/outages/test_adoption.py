@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.e2e.kit import jobs, person, slurm
+from tests.e2e.kit import PATIENCE_S, jobs, person, slurm
 from tests.e2e.outages.conf import slurm_conf
 
 pytestmark = [pytest.mark.cluster, pytest.mark.asyncio(loop_scope="session")]
@@ -107,7 +107,7 @@ async def test_a_listing_that_hides_others_jobs(hub, alice, bob, carol, moods, u
             await moods.wait_asked("squeue", 4)
             status, _, _ = await bob.post("/hub/spawn", time_hours="0.5")
             assert status == 503
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(PATIENCE_S):
             while 'id="problem"' in (await bob.get("/hub/spawn"))[1]:
                 await asyncio.sleep(0.1)
 

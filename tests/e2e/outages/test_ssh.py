@@ -7,7 +7,7 @@ import contextlib
 
 import pytest
 
-from tests.e2e.kit import jobs, person, until
+from tests.e2e.kit import PATIENCE_S, jobs, person, until
 
 pytestmark = [pytest.mark.cluster, pytest.mark.asyncio(loop_scope="session")]
 
@@ -91,7 +91,7 @@ async def test_a_server_behind_the_login_node(make_hub, login_nodes, passwords):
             kernel = await bob.new_kernel()
             await bob.run_cell("kept = 6 * 7", kernel)
             with first.down():
-                async with asyncio.timeout(30):
+                async with asyncio.timeout(PATIENCE_S):
                     while (await bob.get("/user/bob/api/status", headers={"Accept": "*/*"}))[0] != 200:
                         await asyncio.sleep(0.1)
                 assert (await bob.run_cell("print(kept)", kernel)).strip() == "42"
