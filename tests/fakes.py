@@ -191,7 +191,7 @@ class FakeProver:
 OUTAGE = SchedulerUnavailable("slurmctld does not answer.")
 
 
-async def until(condition, timeout_s=5):
+async def until(condition, timeout_s=8):
     """Wait until `condition()` is true."""
     async with asyncio.timeout(timeout_s):
         while not condition():

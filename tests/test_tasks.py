@@ -68,7 +68,7 @@ async def test_kept_work_is_begun_anew_until_it_comes_to_its_end(keeper, caplog)
             raise error
 
     task = keeper.keep(work, name="listing", pause_s=0.001)
-    await asyncio.wait_for(task, 5)
+    await asyncio.wait_for(task, 30)
 
     assert keeper.crashes == 2
     assert CRASHES["listing"] == before + 2

@@ -20,6 +20,7 @@ from minihub.clock import Clock
 from minihub.config import SlurmSettings
 from minihub.errors import CommandTimedOut, ConnectFailed, HelperError
 from minihub.helper.client import HelperClient
+from minihub.tasks import TaskKeeper
 from minihub.transports.base import CommandResult
 from minihub.transports.framing import KILL_AFTER_S, build_sudo, is_overdue, split_wrapper
 
@@ -40,6 +41,7 @@ class LocalTransport:
         self._settings = settings
         self._clock = clock
         self._run_as = run_as
+        self._keeper = TaskKeeper()
         own = pwd.getpwuid(os.geteuid())
         self._own_user = own.pw_name
         self._environment = build_environment(settings, own.pw_name, own.pw_dir)
@@ -77,8 +79,42 @@ class LocalTransport:
 
     async def _run_here(self, argv: Sequence[str], stdin: bytes, timeout_s: float) -> CommandResult:
         began = self._clock.monotonic()
+        starting = self._keeper.start(self._start(argv), name="command start")
         try:
-            transport, process = await asyncio.get_running_loop().subprocess_exec(
+            started = await asyncio.shield(starting)
+        except asyncio.CancelledError:
+            # Cancelled itself, subprocess_exec would end the first process only, and wait until the last one of those
+            # that it has started meanwhile lets go of the pipes.
+            started = await starting
+            if not isinstance(started, ConnectFailed):
+                await _abandon(*started)
+            raise
+        if isinstance(started, ConnectFailed):
+            raise started
+        transport, process = started
+        try:
+            _feed(transport, stdin)
+            async with asyncio.timeout(timeout_s):
+                await process.closed.wait()
+        except TimeoutError:
+            await _end(transport, process, (signal.SIGTERM, signal.SIGKILL))
+            message = f"{argv[0]} did not end within {timeout_s:g} s."
+            raise CommandTimedOut(message) from None
+        finally:
+            await _abandon(transport, process)
+        status = transport.get_returncode() or 0
+        return CommandResult(
+            exit_status=status if status >= 0 else 128 - status,
+            stdout=b"".join(process.output[1]).decode("utf-8", "replace"),
+            stderr=b"".join(process.output[2]).decode("utf-8", "replace"),
+            elapsed_s=self._clock.monotonic() - began,
+        )
+
+    async def _start(
+        self, argv: Sequence[str]
+    ) -> tuple[asyncio.SubprocessTransport, _Process] | ConnectFailed:
+        try:
+            return await asyncio.get_running_loop().subprocess_exec(
                 _Process,
                 *argv,
                 stdin=asyncio.subprocess.PIPE,
@@ -90,26 +126,7 @@ class LocalTransport:
             )
         except OSError as error:
             message = f"{argv[0]} cannot be run on the hub's host: {error.strerror}."
-            raise ConnectFailed(message, str(error)) from error
-        try:
-            _feed(transport, stdin)
-            async with asyncio.timeout(timeout_s):
-                await process.closed.wait()
-        except TimeoutError:
-            await _end(transport, process, (signal.SIGTERM, signal.SIGKILL))
-            message = f"{argv[0]} did not end within {timeout_s:g} s."
-            raise CommandTimedOut(message) from None
-        finally:
-            if not process.exited.is_set():  # cancelled: nobody waits any more, so it ends without grace
-                await _end(transport, process, (signal.SIGKILL,))
-            transport.close()
-        status = transport.get_returncode() or 0
-        return CommandResult(
-            exit_status=status if status >= 0 else 128 - status,
-            stdout=b"".join(process.output[1]).decode("utf-8", "replace"),
-            stderr=b"".join(process.output[2]).decode("utf-8", "replace"),
-            elapsed_s=self._clock.monotonic() - began,
-        )
+            return ConnectFailed(message, str(error))
 
     def avoid_host(self, user: str | None) -> bool:  # noqa: ARG002 - the protocol's arguments
         """There is no other host than this one."""
@@ -169,6 +186,13 @@ def _feed(transport: asyncio.SubprocessTransport, stdin: bytes) -> None:
     if stdin:
         pipe.write(stdin)
     pipe.close()  # after what was written
+
+
+async def _abandon(transport: asyncio.SubprocessTransport, process: _Process) -> None:
+    """Let go of a process that has ended, or for which nobody waits any more: then it ends without grace."""
+    if not process.exited.is_set():
+        await _end(transport, process, (signal.SIGKILL,))
+    transport.close()
 
 
 async def _end(

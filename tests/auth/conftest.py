@@ -26,7 +26,7 @@ class Directory:
 
     def __call__(self, user):
         self.asked.append(user)
-        assert self.answers.wait(10)
+        assert self.answers.wait(30)
         return self.accounts.get(user)
 
 

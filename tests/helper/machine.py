@@ -98,7 +98,7 @@ def wait_end(handle: HelperHandle) -> None:
         handle.close()
     process = PROCESSES.pop(handle.pid, None)
     if process is not None:
-        process.wait(20)
+        process.wait(60)
 
 
 def make_machine() -> Machine:
@@ -109,7 +109,7 @@ def make_machine() -> Machine:
     keeper = subprocess.Popen(["unshare", "-m", "sleep", "3600"])
     first_uid, hub_uid = 21000 + os.getpid() % 30000, 987
     machine = Machine(base, keeper, first_uid, hub_uid)
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + 30
     while os.readlink(f"/proc/{keeper.pid}/ns/mnt") == os.readlink("/proc/self/ns/mnt"):
         assert time.monotonic() < deadline
         time.sleep(0.01)
@@ -149,9 +149,14 @@ def processes_of(machine: Machine) -> list[int]:
     return found
 
 
+def children_of(pid: int | str) -> list[str]:
+    """The processes that `pid` started and that have not been reaped."""
+    return Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+
+
 async def all_gone(machine: Machine) -> None:
     """Wait for the end of what has just been killed: the kernel takes a moment for it."""
-    async with asyncio.timeout(3):
+    async with asyncio.timeout(30):
         while processes_of(machine):
             await asyncio.sleep(0.02)
 

@@ -11,6 +11,7 @@ import pytest
 from minihub.errors import CommandTimedOut, ConnectionLost, HelperError
 from minihub.helper.commands import Commands
 from minihub.helper.rules import Refused
+from tests.fakes import until
 from tests.helper.machine import processes_of
 
 pytestmark = pytest.mark.real
@@ -44,7 +45,7 @@ def programs(machine):
 async def test_a_command_runs_as_the_user_in_a_minimal_environment(machine, start_helper, programs):
     os.environ["MH_LEAK"] = "leak"
     helper = await start_helper(bin_dir=programs, slurm_conf="/x/slurm.conf")
-    result = await helper.run(["squeue", "a b", "$(id)"], user="mh-alice", stdin=b"the script", timeout_s=10)
+    result = await helper.run(["squeue", "a b", "$(id)"], user="mh-alice", stdin=b"the script", timeout_s=30)
     home = str(machine.base / "home/mh-alice")
     lines = result.stdout.splitlines()
     assert lines[:5] == ["mh-alice", "users", "users", home, "0077"]
@@ -66,7 +67,7 @@ async def test_a_command_runs_as_the_user_in_a_minimal_environment(machine, star
 
 async def test_nothing_of_the_helper_goes_along(machine, start_helper, programs):
     helper = await start_helper(bin_dir=programs)
-    assert (await helper.run(["scancel"], user="mh-alice", timeout_s=10)).exit_status == 0
+    assert (await helper.run(["scancel"], user="mh-alice", timeout_s=30)).exit_status == 0
     text = (machine.base / "home/mh-alice/fds").read_text()
     assert "socket" not in text
     assert "CapEff:\t0000000000000000" in text
@@ -75,7 +76,7 @@ async def test_nothing_of_the_helper_goes_along(machine, start_helper, programs)
 
 async def test_a_signal_is_told_as_a_shell_does(start_helper, programs):
     helper = await start_helper(bin_dir=programs)
-    assert (await helper.run(["scontrol"], user="mh-alice", timeout_s=10)).exit_status == 137
+    assert (await helper.run(["scontrol"], user="mh-alice", timeout_s=30)).exit_status == 137
 
 
 async def test_a_command_that_takes_too_long_is_ended_with_its_group(machine, start_helper, programs):
@@ -83,9 +84,9 @@ async def test_a_command_that_takes_too_long_is_ended_with_its_group(machine, st
     began = time.monotonic()
     with pytest.raises(CommandTimedOut):
         await helper.run(["sinfo"], user="mh-user1", timeout_s=0.3)
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 60, "nobody waited for its own end"
     # Killed at once, but the kernel takes its time to clear away when it is busy.
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while processes_of(machine):
             await asyncio.sleep(0.02)
 
@@ -93,7 +94,7 @@ async def test_a_command_that_takes_too_long_is_ended_with_its_group(machine, st
 async def test_too_much_output_is_refused(start_helper, programs):
     helper = await start_helper(bin_dir=programs)
     with pytest.raises(HelperError, match="too much output"):
-        await helper.run(["sacct"], user="mh-alice", timeout_s=10)
+        await helper.run(["sacct"], user="mh-alice", timeout_s=30)
 
 
 async def test_many_at_once(start_helper, programs):
@@ -112,14 +113,14 @@ async def test_many_at_once(start_helper, programs):
 async def test_nobody_else_is_acted_for(start_helper, programs, user):
     helper = await start_helper(bin_dir=programs)
     with pytest.raises(HelperError):
-        await helper.run(["squeue"], user=user, timeout_s=10)
+        await helper.run(["squeue"], user=user, timeout_s=30)
 
 
 @pytest.mark.parametrize("argv", [["sh", "-c", "id"], ["env"], ["/bin/tail"], ["tail", "a\nb"], []])
 async def test_no_other_programs(start_helper, programs, argv):
     helper = await start_helper(bin_dir=programs)
     with pytest.raises((HelperError, IndexError)):
-        await helper.run(argv, user="mh-alice", timeout_s=10)
+        await helper.run(argv, user="mh-alice", timeout_s=30)
 
 
 def test_a_missing_program_is_named():
@@ -129,12 +130,15 @@ def test_a_missing_program_is_named():
 
 async def test_a_command_survives_the_hub_and_the_helper_waits_for_it(machine, start_helper, programs):
     helper = await start_helper(bin_dir=programs)
-    (machine.base / "programs/sbatch").write_text('#!/bin/sh\nsleep 0.7; touch "$HOME/submitted"\n')
+    (machine.base / "programs/sbatch").write_text(
+        '#!/bin/sh\ntouch "$HOME/begun"; until [ -e "$HOME/go-on" ]; do sleep 0.1; done; touch "$HOME/submitted"\n'
+    )
     (machine.base / "programs/sbatch").chmod(0o755)
-    asked = asyncio.get_running_loop().create_task(helper.run(["sbatch"], user="mh-user2", timeout_s=10))
-    await asyncio.sleep(0.3)
+    asked = asyncio.get_running_loop().create_task(helper.run(["sbatch"], user="mh-user2", timeout_s=30))
+    home = machine.base / "home/mh-user2"
+    await until((home / "begun").exists, 30)
     await helper.close()
     with pytest.raises(ConnectionLost):
         await asked
-    await asyncio.sleep(0.9)
-    assert (machine.base / "home/mh-user2/submitted").exists()
+    (home / "go-on").touch()
+    await until((home / "submitted").exists, 30)

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from minihub.errors import HelperError
+from tests.fakes import until
 from tests.helper.machine import all_gone, processes_of
 
 pytestmark = pytest.mark.real
@@ -22,7 +23,7 @@ async def start_job(machine, start_helper):
     """`job = await start_job(script)`; what is left is killed at the end."""
     count = 0
 
-    async def start(script, user="mh-alice", helper=None, limit_s=60, log="/dev/null"):
+    async def start(script, user="mh-alice", helper=None, limit_s=300, log="/dev/null"):
         nonlocal count
         count += 1
         helper = helper or await start_helper()
@@ -39,7 +40,7 @@ async def job_of(helper, job_id):
     return next((job for job in await helper.jobs() if job.job_id == job_id), None)
 
 
-async def ended(helper, job_id, timeout_s=15):
+async def ended(helper, job_id, timeout_s=60):
     deadline = time.monotonic() + timeout_s
     while (job := await job_of(helper, job_id)).alive:
         assert time.monotonic() < deadline, "the job goes on"
@@ -75,10 +76,9 @@ async def test_a_job_runs_as_its_user(machine, start_job):
 
 
 async def test_a_script_is_in_no_argument(machine, start_job):
-    await start_job("SECRET=s3cr3t-value\nsleep 60\n")
-    await asyncio.sleep(0.5)
+    await start_job("SECRET=s3cr3t-value\nsleep 300\n")
+    await until(lambda: len(processes_of(machine)) >= 4, 30)
     pids = processes_of(machine)
-    assert len(pids) >= 4
     for pid in pids:
         assert b"s3cr3t" not in Path(f"/proc/{pid}/cmdline").read_bytes()
     assert "s3cr3t" not in "".join(p.read_text() for p in (machine.runtime_dir / "jobs").iterdir())
@@ -120,18 +120,20 @@ async def test_a_socket_directory_that_is_a_trap_is_not_walked_into(machine, sta
 
 
 async def test_a_job_survives_its_hub_and_its_helper_and_is_found_again(machine, start_job, start_helper):
-    helper, job = await start_job("sleep 1.5; exit 9\n")
+    go_on = machine.base / "home/mh-alice/go-on"
+    helper, job = await start_job("until [ -e $HOME/go-on ]; do sleep 0.1; done; exit 9\n")
     os.kill(helper.pid, signal.SIGKILL)
     await helper.closed
     second = await start_helper()
     assert (await job_of(second, job.job_id)).alive
+    go_on.touch()
     # Everything about it is known from the record, and its status comes though both are gone that started it.
     done = await ended(second, job.job_id)
     assert (done.exit, done.user, done.tag, done.submitted_at) == ("9", "mh-alice", job.tag, job.submitted_at)
 
 
 async def test_another_process_with_the_same_number_is_not_the_job(machine, start_job, start_helper):
-    helper, job = await start_job("sleep 30\n")
+    helper, job = await start_job("sleep 300\n")
     await helper.close()
     record = machine.runtime_dir / "jobs" / f"{job.job_id}.json"
     text = record.read_text()
@@ -147,9 +149,11 @@ async def test_another_process_with_the_same_number_is_not_the_job(machine, star
 
 async def test_an_asked_end_lets_the_script_clean_up(machine, start_job):
     home = machine.base / "home/mh-alice"
-    script = "trap 'echo bye > \"$HOME/bye\"; exit 0' TERM\nwhile :; do sleep 0.1; done\n"
+    script = (
+        'trap \'echo bye > "$HOME/bye"; exit 0\' TERM\ntouch "$HOME/trapped"\nwhile :; do sleep 0.1; done\n'
+    )
     helper, job = await start_job(script)
-    await asyncio.sleep(0.4)
+    await until((home / "trapped").exists, 30)
     first = await helper.kill_job(job.job_id)
     done = await ended(helper, job.job_id)
     assert (home / "bye").read_text() == "bye\n"
@@ -157,17 +161,20 @@ async def test_an_asked_end_lets_the_script_clean_up(machine, start_job):
 
 
 async def test_orphans_in_sessions_of_their_own_do_not_outlive_the_job(machine, start_job):
-    helper, job = await start_job("setsid sh -c 'trap : TERM HUP; sleep 77; sleep 78' &\nsleep 0.3; exit 0\n")
+    helper, job = await start_job(
+        "setsid sh -c 'trap : TERM HUP; touch $HOME/orphan; sleep 77; sleep 78' &\nuntil [ -e $HOME/orphan ]; do sleep 0.1; done; exit 0\n"
+    )
     assert (await ended(helper, job.job_id)).exit == "0"
     await all_gone(machine)
 
 
 async def test_a_forced_end_takes_everything(machine, start_job):
     script = (
-        "trap '' TERM HUP\nsetsid sh -c 'trap \"\" TERM; sleep 60; sleep 60' &\nwhile :; do sleep 5; done\n"
+        "trap '' TERM HUP\nsetsid sh -c 'trap \"\" TERM; touch $HOME/stubborn; sleep 300; sleep 300' &\n"
+        "while :; do sleep 5; done\n"
     )
     helper, job = await start_job(script)
-    await asyncio.sleep(0.4)
+    await until((machine.base / "home/mh-alice/stubborn").exists, 30)
     await helper.kill_job(job.job_id)
     await asyncio.sleep(0.3)
     assert (await job_of(helper, job.job_id)).alive
@@ -177,9 +184,8 @@ async def test_a_forced_end_takes_everything(machine, start_job):
 
 
 async def test_the_time_limit_holds_without_hub_or_helper(machine, start_job, start_helper):
-    helper, job = await start_job("sleep 60\n", limit_s=1)
+    helper, job = await start_job("sleep 300\n", limit_s=1)
     await helper.close()
-    await asyncio.sleep(2)
     await all_gone(machine)
     assert (await job_of(await start_helper(), job.job_id)).exit == "124"
 
@@ -208,7 +214,7 @@ async def test_one_job_per_tag(start_helper):
 
 
 async def test_forgetting(machine, start_job):
-    helper, job = await start_job("sleep 20")
+    helper, job = await start_job("sleep 300")
     with pytest.raises(HelperError, match="still runs"):
         await helper.forget_job(job.job_id)
     await helper.kill_job(job.job_id, force=True)

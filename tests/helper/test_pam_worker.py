@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import time
-from pathlib import Path
 
 import pytest
 
 from minihub.errors import BadCredentials, NotAllowed
-from tests.helper.machine import PASSWORD
+from tests.helper.machine import PASSWORD, children_of
 
 pytestmark = pytest.mark.real
 
@@ -136,27 +135,25 @@ async def test_a_user_of_pam_who_has_no_account_here_is_refused(machine, start_h
 
 
 async def test_a_right_password_does_not_wait_behind_forty_wrong_ones(start_helper):
-    """The bound is loose for a loaded machine; scripts/bench measures."""
+    """That it is so in time, scripts/bench measures."""
     helper = await start_helper()
+    answered = []
 
     async def wrong(number):
         with pytest.raises(BadCredentials):
             await helper.authenticate(f"mh-user{1 + number % 30}", "wrong")
+        answered.append(number)
 
     tries = [asyncio.get_running_loop().create_task(wrong(n)) for n in range(40)]
     await asyncio.sleep(0)
-    began = time.monotonic()
     assert await helper.authenticate("mh-user7", PASSWORD) == "mh-user7"
-    assert time.monotonic() - began < 1.3
-    await asyncio.sleep(1.5)
-    # PAM's delay is held by a timer, not by forty sleeping processes.
-    assert len(Path(f"/proc/{helper.pid}/task/{helper.pid}/children").read_text().split()) < 16
+    assert len(answered) < 20
     await asyncio.gather(*tries)
+    # PAM's delay was held by a timer, not by forty sleeping processes: these would stand by still.
+    assert len(children_of(helper.pid)) < 16
 
 
 async def test_thirty_right_ones_at_once(start_helper):
     helper = await start_helper()
     names = [f"mh-user{n}" for n in range(1, 31)]
-    began = time.monotonic()
     assert await asyncio.gather(*(helper.authenticate(name, PASSWORD) for name in names)) == names
-    assert time.monotonic() - began < 5

@@ -14,7 +14,7 @@ import pytest
 
 from minihub.errors import HelperError
 from minihub.helper.wire import Unpacker, pack
-from tests.helper.machine import PROCESSES, wait_end
+from tests.helper.machine import PROCESSES, children_of, wait_end
 
 STANDIN = "tests.helper.standin"
 
@@ -26,7 +26,7 @@ def raw(machine):
     class Raw:
         def __init__(self):
             self.handle = machine.helper(STANDIN)
-            self.handle.sock.settimeout(10)
+            self.handle.sock.settimeout(30)
             self.unpacker = Unpacker()
             self.answers = []
 
@@ -44,6 +44,16 @@ def raw(machine):
         def ask(self, message):
             self.send(pack(message))
             return self.answer()
+
+        def workers(self):
+            return children_of(self.handle.pid)
+
+        def wait_busy(self, count):
+            """Wait until so many workers hang: then each has a child of its own."""
+            deadline = time.monotonic() + 30
+            while sum(bool(children_of(worker)) for worker in self.workers()) < count:
+                assert time.monotonic() < deadline
+                time.sleep(0.02)
 
         def configure(self, **changes):
             return self.ask({"id": 1, "op": "configure", **asdict(machine.settings(**changes))})
@@ -136,7 +146,7 @@ def test_other_languages_end_it(raw, data):
     raw.configure()
     raw.send(data)
     assert raw.answer() is None
-    assert PROCESSES[raw.handle.pid].wait(5) == 0
+    assert PROCESSES[raw.handle.pid].wait(30) == 0
 
 
 def test_questions_cut_in_pieces_are_understood(raw):
@@ -149,9 +159,8 @@ def test_questions_cut_in_pieces_are_understood(raw):
 def test_workers_hold_no_descriptor_of_the_hubs(raw):
     raw.configure()
     raw.send(pack({"id": 1, "op": "authenticate", "username": "hang", "password": "x"}))
-    time.sleep(0.3)
-    pid = raw.handle.pid
-    [worker] = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    raw.wait_busy(1)
+    [worker] = raw.workers()
     held = [os.readlink(f"/proc/{worker}/fd/{fd}") for fd in os.listdir(f"/proc/{worker}/fd")]
     assert len([what for what in held if what.startswith("socket")]) == 1
     assert len(held) == 4
@@ -161,13 +170,13 @@ def test_it_ends_with_the_hub_and_takes_its_workers_along(raw):
     raw.configure(pam_workers=3)
     for number in range(3):
         raw.send(pack({"id": number, "op": "authenticate", "username": "hang", "password": "x"}))
-    time.sleep(0.3)
+    raw.wait_busy(3)
     pid = raw.handle.pid
-    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    children = raw.workers()
     assert len(children) == 3
     raw.handle.sock.close()
-    assert PROCESSES[pid].wait(5) == 0
-    deadline = time.monotonic() + 3
+    assert PROCESSES[pid].wait(30) == 0
+    deadline = time.monotonic() + 30
     while any(
         Path(f"/proc/{child}").exists() and "Z" not in Path(f"/proc/{child}/stat").read_text()
         for child in children
@@ -197,7 +206,7 @@ def test_its_memory_cannot_be_read_by_others_and_its_environment_is_clean(machin
         reader,
         str(handle.pid),
     ]
-    assert machine.enter(as_hub, stderr=-3).wait(10) != 0
+    assert machine.enter(as_hub, stderr=-3).wait(30) != 0
     assert Path(f"/proc/{handle.pid}/status").read_text().count("Uid:\t0\t0\t0\t0") == 1
     wait_end(handle)
 

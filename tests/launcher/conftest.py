@@ -104,7 +104,7 @@ class Job:
     def log(self) -> str:
         return self.log_file.read_text() if self.log_file.exists() else ""
 
-    def wait_ready(self, timeout_s: float = 60) -> Job:
+    def wait_ready(self, timeout_s: float = 120) -> Job:
         """Wait for the report of the port."""
         deadline = time.monotonic() + timeout_s
         while not self.hub.arrived.wait(0.05):
@@ -121,14 +121,14 @@ class Job:
 
     def connect(self, context: ssl.SSLContext | None = None) -> http.client.HTTPConnection:
         if self.spec.listen:
-            connection = http.client.HTTPConnection("localhost", timeout=20)
+            connection = http.client.HTTPConnection("localhost", timeout=60)
             connection.sock = socket.socket(socket.AF_UNIX)
             connection.sock.connect(self.spec.listen)
             return connection
         if self.spec.tls:
             used = context or client_context(self.secrets)
-            return http.client.HTTPSConnection("127.0.0.1", self.port, context=used, timeout=20)
-        return http.client.HTTPConnection("127.0.0.1", self.port, timeout=20)
+            return http.client.HTTPSConnection("127.0.0.1", self.port, context=used, timeout=60)
+        return http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
 
     def request(
         self, path: str, method: str = "GET", *, token: str | None = "", context: ssl.SSLContext | None = None

@@ -97,9 +97,9 @@ def report(hub, pipe):
     reporter = Reporter(hub.url, None, "secret", pipe)
     thread = threading.Thread(target=reporter.run)
     thread.start()
-    assert hub.answered.wait(5)
+    assert hub.answered.wait(30)
     assert reporter.listening(4711)
-    thread.join(10)
+    thread.join(60)
     assert not thread.is_alive()
 
 

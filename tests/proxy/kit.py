@@ -128,11 +128,25 @@ class Hub:
         return made
 
 
-async def until(true, timeout_s=5):
+PATIENCE_S = 8
+"""How long anything may take on a busy machine. Less than the hub's own ten seconds, which would end many a wait, too."""
+
+
+async def until(true, timeout_s=PATIENCE_S):
     """Wait until a condition holds."""
     async with asyncio.timeout(timeout_s):
         while not true():
             await asyncio.sleep(0.01)
+
+
+async def stopped(progress, still_s=0.3):
+    """Wait until `progress()` has not grown for `still_s`; returns how far it came."""
+    far, seen = None, progress()
+    while far != seen:
+        far = seen
+        await asyncio.sleep(still_s)
+        seen = progress()
+    return far
 
 
 @asynccontextmanager

@@ -11,7 +11,7 @@ import pytest
 from minihub.clock import ManualClock, SystemClock
 from minihub.errors import ConfigError
 from minihub.proxy.access_log import AccessLog
-from tests.proxy.kit import COOKIE, run_hub, serve, until
+from tests.proxy.kit import COOKIE, PATIENCE_S, run_hub, serve, until
 
 LOGIN = f"Host: h\r\nCookie: {COOKIE}=alice-cookie\r\nOrigin: http://h\r\n"
 
@@ -188,7 +188,7 @@ async def raw(hub, text):
     reader, writer = await asyncio.open_connection(hub.host, hub.port)
     writer.write(text.encode("latin-1"))
     try:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(PATIENCE_S):
             return await reader.read()
     finally:
         writer.close()

@@ -12,7 +12,7 @@ import pytest
 
 from minihub.schedulers.base import Endpoint
 from minihub.servers.model import Attempt, Secrets, ServerOptions, State
-from tests.proxy.kit import COOKIE, TLS_COOKIE, run_hub, serve, until
+from tests.proxy.kit import COOKIE, PATIENCE_S, TLS_COOKIE, run_hub, serve, stopped, until
 
 NAVIGATE = {"Sec-Fetch-Mode": "navigate", "Sec-Fetch-Site": "same-origin", "Sec-Fetch-Dest": "document"}
 MB = 1024 * 1024
@@ -23,7 +23,7 @@ async def raw(hub, text, *, eof=True):
     reader, writer = await asyncio.open_connection(hub.host, hub.port)
     writer.write(text)
     try:
-        return await asyncio.wait_for(reader.read(), 5)
+        return await asyncio.wait_for(reader.read(), PATIENCE_S)
     finally:
         writer.close()
         await writer.wait_closed()
@@ -214,12 +214,10 @@ async def test_a_browser_that_does_not_read_slows_the_server(served, backend):
         f"GET /user/alice/download?size={200 * MB} HTTP/1.1\r\nHost: h\r\nCookie: {COOKIE}=alice-cookie\r\n\r\n".encode()
     )
     await reader.readline()
-    await asyncio.sleep(0.5)
-    stopped_at = backend.sent
-    await asyncio.sleep(0.3)
-    assert backend.sent == stopped_at < 30 * MB
+    await until(lambda: backend.sent)
+    assert await stopped(lambda: backend.sent) < 30 * MB
     writer.transport.abort()
-    await asyncio.wait_for(backend.aborted.wait(), 5)
+    await asyncio.wait_for(backend.aborted.wait(), PATIENCE_S)
 
 
 async def test_a_server_that_does_not_read_slows_the_browser(served, backend, browser):
@@ -236,17 +234,15 @@ async def test_a_server_that_does_not_read_slows_the_browser(served, backend, br
             return await answer.json()
 
     task = asyncio.create_task(send())
-    await asyncio.sleep(0.5)
-    stopped_at = given
-    await asyncio.sleep(0.3)
-    assert given == stopped_at < 30 * MB
+    await until(lambda: given)
+    assert await stopped(lambda: given) < 30 * MB
     backend.go_on.set()
     assert (await task)["size"] == 200 * MB
 
 
 async def test_pieces_pass_at_once(served, backend, browser):
     async with browser.get(served.url("slow"), headers=served.login) as answer:
-        assert await asyncio.wait_for(answer.content.readline(), 2) == b"one\n"
+        assert await asyncio.wait_for(answer.content.readline(), PATIENCE_S) == b"one\n"
         backend.go_on.set()
         assert await answer.content.read() == b"two\n"
 
@@ -260,9 +256,9 @@ async def test_both_ways_at_once(served, browser):
 
     await asked.put(b"one")
     async with browser.post(served.url("echo"), data=body(), headers=served.login) as answer:
-        assert await asyncio.wait_for(answer.content.readany(), 2) == b"one"
+        assert await asyncio.wait_for(answer.content.readany(), PATIENCE_S) == b"one"
         await asked.put(b"two")
-        assert await asyncio.wait_for(answer.content.readany(), 2) == b"two"
+        assert await asyncio.wait_for(answer.content.readany(), PATIENCE_S) == b"two"
         await asked.put(None)
         assert await answer.content.read() == b""
 
@@ -312,7 +308,7 @@ async def test_a_browser_that_goes_away_ends_the_request(served, backend, browse
     async with browser.get(served.url("slow"), headers=served.login) as answer:
         await answer.content.readline()
         answer.close()
-    await asyncio.wait_for(backend.aborted.wait(), 5)
+    await asyncio.wait_for(backend.aborted.wait(), PATIENCE_S)
 
 
 async def test_a_broken_upload_does_not_look_complete(served, backend):
@@ -322,7 +318,7 @@ async def test_a_broken_upload_does_not_look_complete(served, backend):
     while not backend.received:
         await asyncio.sleep(0.01)
     writer.transport.abort()
-    await asyncio.wait_for(backend.aborted.wait(), 5)
+    await asyncio.wait_for(backend.aborted.wait(), PATIENCE_S)
 
 
 @pytest.mark.parametrize(
@@ -495,7 +491,7 @@ async def test_requests_end_when_the_server_stops_or_the_login_is_over(served, b
         ended = served.proxy.close_user("alice") if by == "user" else served.proxy.close_login("alice-login")
         assert ended == 1
         with pytest.raises(aiohttp.ClientError):
-            await asyncio.wait_for(answer.read(), 2)
+            await asyncio.wait_for(answer.read(), PATIENCE_S)
     await until(lambda: len(served.proxy) == 0)
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from minihub.proxy.memory import connect
 from minihub.proxy.sockets import break_off, was_used_within
-from tests.proxy.kit import until
+from tests.proxy.kit import PATIENCE_S, until
 
 
 @asynccontextmanager
@@ -52,7 +52,7 @@ async def pair(path=None):
 
 async def read_end(peer):
     """Read until the other end ends it."""
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE_S):
         while await asyncio.get_running_loop().sock_recv(peer, 1_000_000):
             pass
 

@@ -314,14 +314,14 @@ async def test_who_does_not_read_the_last_bytes_is_given_up(monkeypatch, tmp_pat
         assert len(await receive_all(ends.browser)) < sent
 
 
-async def test_who_reads_the_last_bytes_gets_them_and_the_timer_finds_nobody(monkeypatch, tmp_path, caplog):
-    monkeypatch.setattr("minihub.proxy.tunnel.LAST_BYTES_S", 0.2)
+async def test_who_reads_the_last_bytes_gets_them_and_the_timer_finds_nobody(tmp_path, caplog):
     async with joined_over_tls(tmp_path) as ends:
         sent = await fill(ends)
         ends.server.close()
         await until(lambda: ends.forgotten)
+        timer = ends.tunnel.last_bytes
         assert len(await receive_all(ends.browser)) == sent
-        await asyncio.sleep(0.3)
+        await until(timer.cancelled)
     assert caplog.records == []
 
 

@@ -26,7 +26,7 @@ REQUEST = JobRequest(
     user="mh-alice",
     home="/home/mh-alice",
     tag="minihub-ab12-0123456789ab",
-    script="sleep 60",
+    script="sleep 300",
     time_limit=timedelta(minutes=10),
     cores=1,
     memory_mib=256,
@@ -206,7 +206,7 @@ async def test_submitting(scheduler, helper):
     assert wanted == {
         "user": "mh-alice",
         "tag": REQUEST.tag,
-        "script": "sleep 60",
+        "script": "sleep 300",
         "log_path": "/dev/null",
         "limit_s": 600,
     }
@@ -285,7 +285,7 @@ async def test_an_endpoint_is_known_once_reported_or_seen(helper, clock, tmp_pat
 class TestRealHelper:
     """The whole way, with processes of real users."""
 
-    async def phases(self, scheduler, job_id, wanted, timeout_s=10):
+    async def phases(self, scheduler, job_id, wanted, timeout_s=60):
         deadline = time.monotonic() + timeout_s
         while True:
             job = next(j for j in (await scheduler.list_jobs()).jobs if j.id == job_id)
@@ -307,7 +307,7 @@ class TestRealHelper:
         scheduler = LocalScheduler(Settings(), await start_helper(), SystemClock(), machine.runtime_dir)
         await scheduler.start()
         await scheduler.warm("mh-alice")
-        request = request_for("echo hello from the job\nsleep 60\n")
+        request = request_for("echo hello from the job\nsleep 300\n")
         job_id = await scheduler.submit(request)
         await self.phases(scheduler, job_id, JobPhase.RUNNING)
         log = request.log_path.replace("%j", job_id)
@@ -324,7 +324,7 @@ class TestRealHelper:
     async def test_a_job_outlives_hub_and_helper_and_is_adopted(self, machine, start_helper, request_for):
         first = await start_helper()
         job_id = await LocalScheduler(Settings(), first, SystemClock(), machine.runtime_dir).submit(
-            request_for("sleep 60")
+            request_for("sleep 300")
         )
         await first.close()
         scheduler = LocalScheduler(Settings(), await start_helper(), SystemClock(), machine.runtime_dir)
@@ -336,7 +336,7 @@ class TestRealHelper:
 
     async def test_the_time_limit(self, machine, start_helper, request_for):
         scheduler = LocalScheduler(Settings(), await start_helper(), SystemClock(), machine.runtime_dir)
-        job_id = await scheduler.submit(request_for("sleep 60", time_limit=timedelta(seconds=1)))
+        job_id = await scheduler.submit(request_for("sleep 300", time_limit=timedelta(seconds=1)))
         assert (await self.phases(scheduler, job_id, JobPhase.ENDED)).state == "TIMEOUT"
 
     async def test_a_server_on_its_socket_is_the_hubs_to_reach_and_nobody_elses(
@@ -358,7 +358,7 @@ class TestRealHelper:
         def connect(uid):
             who = ["setpriv", "--reuid", str(uid), "--regid", str(uid), "--clear-groups"]
             run = machine.enter([*who, sys.executable, "-c", reach], stdout=-1, stderr=-1)
-            return run.communicate(timeout=20)[0]
+            return run.communicate(timeout=60)[0]
 
         assert connect(machine.uid(1)) == b""
         assert connect(machine.hub_uid) == b"b'hi'\n"

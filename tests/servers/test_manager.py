@@ -345,7 +345,7 @@ async def test_a_form_does_not_wait_for_a_scheduler_known_to_be_silent(hub, monk
     monkeypatch.setattr(manager_module, "_SILENT_PATIENCE_S", 0.01)
     hub.scheduler.listing_error = OUTAGE
     await hub.listing.look()
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         assert "slurmctld does not answer." in (await hub.manager.form("ada")).problem
 
 
@@ -482,7 +482,7 @@ async def test_a_submission_under_way_times_out_whoever_answers(hub):
 async def test_a_listing_that_hangs_is_soon_asked_again():
     """The rule "never sooner than five times what it took" is for a scheduler that answers."""
     hub = Hub(clock=SystemClock())
-    settings = ListingSettings(waiting_s=0.05, quiet_s=30, load_factor=100)
+    settings = ListingSettings(waiting_s=0.05, quiet_s=3000, load_factor=10_000)
     listing = ListingLoop(hub.supervisor, hub.store, "h0", hub.clock, settings, parse_port)
 
     async def hang():
@@ -805,7 +805,7 @@ async def test_progress_tells_the_whole_way(hub):
     await hub.listing.look()
     await asyncio.sleep(0.01)
     await hub.manager.report(attempt.secrets.report, 4000)
-    await asyncio.wait_for(watcher, 5)
+    await asyncio.wait_for(watcher, 30)
 
     assert seen[-1].ready
     assert [e.percent for e in seen] == sorted(e.percent for e in seen)
@@ -824,7 +824,7 @@ async def test_the_loops_run_a_server_from_start_to_stop():
     await hub.manager.report(attempt.secrets.report, 4000)
     await until(lambda: hub.state() is State.READY)
     await hub.manager.stop("ada", StopCause.USER, by="ada")
-    assert await hub.manager.wait_final("ada", 5)
+    assert await hub.manager.wait_final("ada", 30)
     for loop in loops:
         loop.cancel()
     await asyncio.gather(*loops, return_exceptions=True)
@@ -853,7 +853,7 @@ async def test_what_one_listing_shows_is_written_down_together(hub):
     hub.scheduler.run_all()
     hub.store.together = asyncio.Barrier(len(users))
 
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         await hub.listing.look()
     assert {hub.state(user) for user in users} == {State.STARTING}
 

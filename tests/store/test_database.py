@@ -108,11 +108,11 @@ async def test_a_reader_does_not_wait_for_a_writer(store):
     def slow(connection):
         insert("a")(connection)
         entered.set()
-        assert leave.wait(10)
+        assert leave.wait(60)
 
     write = asyncio.get_running_loop().create_task(store._database.write(slow))
-    assert await asyncio.to_thread(entered.wait, 10)
-    assert await asyncio.wait_for(names(store), 2) == set()
+    assert await asyncio.to_thread(entered.wait, 30)
+    assert await asyncio.wait_for(names(store), 30) == set()
     leave.set()
     await write
     assert await names(store) == {"a"}
@@ -139,7 +139,7 @@ async def test_a_store_that_is_moved_away_takes_nothing_until_it_is_back(store):
 async def test_who_waits_for_a_writer_that_cannot_run_hears_of_it(store):
     store._database._write_thread.shutdown()
     with pytest.raises(StoreError):
-        await asyncio.wait_for(store._database.write(insert("a")), 5)
+        await asyncio.wait_for(store._database.write(insert("a")), 30)
 
 
 async def test_a_damaged_store_that_is_put_right_works_again(store):

@@ -9,6 +9,7 @@ from pathlib import Path
 import asyncssh
 
 from minihub.transports.framing import REMOTE_COMMAND
+from tests.fakes import until
 
 
 class FakeLoginNode:
@@ -22,6 +23,8 @@ class FakeLoginNode:
         self.max_sessions = 10
         self.deaf_channels = False
         """Neither accept nor refuse a channel."""
+        self.unheard = 0
+        """Channels asked for meanwhile."""
         self.logins: list[str] = []
         self.commands: list[str] = []
         self.channels: list[asyncssh.SSHServerChannel] = []
@@ -49,10 +52,7 @@ class FakeLoginNode:
             await self._listener.wait_closed()
             self._listener = None
         self.drop()
-        for _ in range(100):
-            if not self.connections:
-                return
-            await asyncio.sleep(0.01)
+        await until(lambda: not self.connections)
 
     def drop(self) -> None:
         """Break every connection, as a cut cable would."""
@@ -124,6 +124,7 @@ class Sshd(asyncssh.SSHServer):
 
     def session_requested(self):
         if self.node.deaf_channels:
+            self.node.unheard += 1
             return self._never()
         if self.node.open_now >= self.node.max_sessions:
             return False

@@ -125,9 +125,9 @@ async def failure(_):
 
 @pytest.mark.parametrize("look", [failure, no_answer])
 async def test_a_store_that_cannot_be_read_takes_no_page_down(browser, look, monkeypatch):
-    monkeypatch.setattr(board, "PATIENCE_S", 0.05)
     await browser.world.deps.announcements.add("Still known.", level="info", by=ADMIN, at=NOW)
     assert "Still known." in await (await browser.get("/hub/login")).text()
+    monkeypatch.setattr(board, "PATIENCE_S", 0.05)
     browser.world.deps.announcements.list = look
     browser.world.clock.advance(60)
     answer = await browser.get("/hub/login")
