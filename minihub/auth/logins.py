@@ -12,7 +12,7 @@ import hashlib
 import logging
 import re
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from minihub.auth.lru import Lru
@@ -60,8 +60,11 @@ class LoginSessions:
         # The same entries by cookie, believed only while they are in the cache: the front door asks on every request,
         # and hashing would be the greater part of the answer.
         self._by_cookie: Lru[_Entry] = Lru(5_000)
-        # Keys that were revoked: a read that began before must not bring them back; nor a store that could not delete.
-        self._revoked: Lru[bool] = Lru(20_000)
+        # Keys that were revoked, and when: a read that began before must not bring them back; nor a store that could not
+        # delete. When it has, and such reads are over, they are unknown like any other.
+        self._revoked: Lru[float] = Lru(20_000)
+        # When each read that is under way began.
+        self._reads: dict[object, float] = {}
         # Keys that nobody has: a browser's old tabs keep asking with theirs.
         self._unknown: Lru[bool] = Lru(2_000)
         # Those of them that the store still holds, because it could not be written.
@@ -117,16 +120,26 @@ class LoginSessions:
         if key in self._revoked or key in self._unknown:
             return None
         entry = self._cache.get(key)
-        if entry is None:
+        if entry is not None and self._clock.wall() - entry.checked_at < RECHECK_S:
+            return self._use(key, entry, self._clock.wall())
+        with self._read():
+            if entry is not None:
+                user = entry.principal.user
+                return await self._admit(LoginRow(key, user, entry.created_at, entry.last_seen, "", ""))
             row = await self._store.login_sessions.get(key)
             if row is None:
                 self._unknown.put(key, value=True)
                 return None
             return await self._admit(row)
-        if self._clock.wall() - entry.checked_at >= RECHECK_S:
-            user = entry.principal.user
-            return await self._admit(LoginRow(key, user, entry.created_at, entry.last_seen, "", ""))
-        return self._use(key, entry, self._clock.wall())
+
+    @contextlib.contextmanager
+    def _read(self) -> Iterator[None]:
+        mark = object()
+        self._reads[mark] = self._clock.monotonic()
+        try:
+            yield
+        finally:
+            del self._reads[mark]
 
     def touch(self, key: str) -> None:
         """Traffic of this login passes (a websocket, say): counts as use."""
@@ -162,7 +175,9 @@ class LoginSessions:
         self._by_cookie.pop_where(lambda entry: entry.principal.user == user)
         for key in mine:
             self._end(key, user)
+        self._unwritten.update(mine)
         stored = await self._store.login_sessions.delete_user(user)
+        self._unwritten.difference_update(mine)
         # One that was read before the deletion may have come into the cache meanwhile.
         for key in stored:
             if key not in mine:
@@ -197,6 +212,9 @@ class LoginSessions:
         )
         for key, user in gone:
             self._end(key, user)
+        # The store has deleted them, see `flush`.
+        oldest = min(self._reads.values(), default=self._clock.monotonic())
+        self._revoked.pop_where(lambda at: at < oldest)
 
     async def run(self) -> None:
         """Write back and purge, for ever. Start it with a TaskKeeper; call `flush` before the store is closed."""
@@ -248,7 +266,7 @@ class LoginSessions:
         return idle or now - created_at >= self._settings.absolute_lifetime_s
 
     def _end(self, key: str, user: str) -> None:
-        self._revoked.put(key, value=True)
+        self._revoked.put(key, self._clock.monotonic())
         entry = self._cache.pop(key)
         if entry is not None:
             self._by_cookie.pop(entry.cookie)

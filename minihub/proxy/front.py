@@ -395,6 +395,7 @@ class FrontDoor:
             for client in [client for client in self._clients if client.deadline <= now]:
                 client.expire(now)
             self._pools.sweep(now)
+            self.memos.sweep(now)
             if self.access is not None:
                 self._write_access_log(self.access)
 

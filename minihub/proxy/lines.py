@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from minihub.proxy.fields import is_visible
+from minihub.proxy.recent import Recent
 
 _MOST = 2048
 _LONGEST = 1024
@@ -99,7 +100,8 @@ class Sieve:
             for name in plain_names
             for spelling in (name, name.lower(), name.title())
         }
-        self._known: dict[bytes, bool] = {}
+        self.known: Recent[bytes, bool] = Recent(_MOST)
+        """Lines of late, and whether they are plain."""
 
     def part(self, lines: Sequence[bytes]) -> tuple[tuple[bytes, ...], bytes]:
         """Part lines, which are without their ends.
@@ -107,7 +109,7 @@ class Sieve:
         Returns:
             The telling ones, not verified; and the plain ones, verified, each with its end.
         """
-        known = self._known
+        known = self.known.young
         telling = []
         plain = []
         for line in lines:
@@ -122,11 +124,12 @@ class Sieve:
         return tuple(telling), b"\r\n".join(plain)
 
     def _look_at(self, line: bytes) -> bool:
+        found = self.known.revive(line)
+        if found is not None:
+            return found
         name, colon, _ = line.partition(b":")
         is_rare = self._spellings.get(name)
         is_plain = is_rare is not None and bool(colon) and is_visible(line)
         if not is_rare and len(line) <= _LONGEST:
-            if len(self._known) >= _MOST:
-                self._known.clear()
-            self._known[line] = is_plain
+            self.known.put(line, is_plain)
         return is_plain

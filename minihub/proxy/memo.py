@@ -13,6 +13,7 @@ from typing import Final
 from minihub.proxy.gate import Pass
 from minihub.proxy.headers import build_hub_fields, says_what_is_plain
 from minihub.proxy.lines import PLAIN_ANSWER_NAMES, PLAIN_REQUEST_NAMES, Sieve
+from minihub.proxy.recent import Recent
 from minihub.proxy.wire import (
     MAX_ANSWER_FIELDS,
     MAX_FIELDS,
@@ -28,6 +29,8 @@ from minihub.proxy.wire import (
 MOST: Final = 512
 LONGEST: Final = 4096
 """Bytes of header fields that are remembered beyond their message."""
+FORGET_S: Final = 30.0
+"""What does not come again for so long, or up to twice that, is read anew: open tabs ask oftener."""
 _MOST_PASSES = 16
 _MOST_ONCE = 4096
 _MOST_ANSWERS = 64
@@ -67,17 +70,25 @@ class Memo:
 
 
 class Memos:
-    """Reads requests; all memos are forgotten when there are too many.
+    """Reads requests.
 
     Only what comes a second time is kept: of those who never repeat themselves nothing piles up.
     """
 
     def __init__(self) -> None:
-        self._by_telling: dict[Telling, Memo] = {}
-        self._once: set[int] = set()
+        self._by_telling: Recent[Telling, Memo] = Recent(MOST)
+        self._once: Recent[int, bool] = Recent(_MOST_ONCE)
+        self._forget_at = 0.0
 
     def __len__(self) -> int:
         return len(self._by_telling)
+
+    def sweep(self, now: float) -> None:
+        """Forget what did not come for a while; call it now and then, with monotonic seconds."""
+        if now >= self._forget_at:
+            self._forget_at = now + FORGET_S
+            for recent in (self._by_telling, self._once, _REQUESTS.known, _ANSWERS.known):
+                recent.turn()
 
     def read(self, head: bytes) -> tuple[RequestHead, Memo]:
         """Read a request's head; as `parse_request`, but the plain lines are told apart.
@@ -90,7 +101,7 @@ class Memos:
         if len(lines) - 2 > MAX_FIELDS:
             return self._read_whole(head)
         telling, plain = _REQUESTS.part(lines[:-2])
-        memo = self._by_telling.get(telling)
+        memo = self._by_telling.young.get(telling) or self._by_telling.revive(telling)
         request = parse_line(line, memo.header) if memo is not None else None
         if request is None or memo is None:
             request = parse_request(b"\r\n".join((line, *telling, b"\r\n")))
@@ -111,16 +122,12 @@ class Memos:
 
     def _keep(self, telling: Telling, memo: Memo) -> None:
         if len(memo.header.raw) <= LONGEST and self._came_before(hash(telling)):
-            if len(self._by_telling) >= MOST:
-                self._by_telling.clear()
-            self._by_telling[telling] = memo
+            self._by_telling.put(telling, memo)
 
     def _came_before(self, number: int) -> bool:
-        if number in self._once:
+        if number in self._once.young or self._once.revive(number):
             return True
-        if len(self._once) >= _MOST_ONCE:
-            self._once.clear()
-        self._once.add(number)
+        self._once.put(number, value=True)
         return False
 
 
@@ -133,7 +140,7 @@ class AnswerMemos:
 
     def __init__(self, build: Build) -> None:
         self._build = build
-        self._known: dict[tuple[str, bool, Telling], tuple[ResponseHead, bytes]] = {}
+        self._known: Recent[tuple[str, bool, Telling], tuple[ResponseHead, bytes]] = Recent(_MOST_ANSWERS)
 
     def read(self, head: bytes, method: str, *, unchunked: bool) -> tuple[ResponseHead, bytes]:
         """Read an answer's head and build what goes on of it.
@@ -155,16 +162,14 @@ class AnswerMemos:
         # The status line is telling: no field is called so.
         telling, plain = _ANSWERS.part(lines[:-2])
         key = method, unchunked, telling
-        known = self._known.get(key)
+        known = self._known.young.get(key) or self._known.revive(key)
         if known is None:
             response = parse_response(b"\r\n".join((*telling, b"\r\n")), method)
             if says_what_is_plain(response.fields, _ANSWERS.names):
                 return self._read_whole(head, method, unchunked=unchunked)
             known = response, self._build(response, unchunked)
             if len(known[1]) <= LONGEST:
-                if len(self._known) >= _MOST_ANSWERS:
-                    self._known.clear()
-                self._known[key] = known
+                self._known.put(key, known)
         response, built = known
         return response, built + plain
 

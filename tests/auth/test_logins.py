@@ -299,6 +299,8 @@ async def test_revoking_wins_against_a_slow_look_at_the_user_database(restarted,
         while not directory.asked:
             await asyncio.sleep(0.01)
     await again.revoke(cookie)
+    clock.advance(100)
+    await again.purge()
     directory.answers.set()
     assert await reading is None
     assert await again.login(cookie) is None
@@ -335,6 +337,26 @@ async def test_a_log_out_that_cannot_be_written_down_is_made_up_for(logins, rest
     assert await restarted().login(cookie) is None
 
 
+async def test_logins_that_an_admin_ended_stay_over_though_the_store_could_not_say_so(
+    logins, restarted, store, clock
+):
+    cookie = await logins.create("ada", "", "")
+    assert logins.cached_login(cookie) is not None
+    aside = store.path.with_name("aside")
+    store.path.rename(aside)
+    with pytest.raises(StoreError):
+        await logins.revoke_user("ada")
+    clock.advance(100)
+    with pytest.raises(StoreError):
+        await logins.purge()
+    assert await logins.login(cookie) is None
+    aside.rename(store.path)
+    await logins.purge()
+
+    assert await logins.login(cookie) is None
+    assert await restarted().login(cookie) is None
+
+
 async def test_logins_and_tokens_are_listed_while_their_uses_cannot_be_written(
     logins, policy, settings, clock, store
 ):
@@ -353,10 +375,13 @@ async def test_logins_and_tokens_are_listed_while_their_uses_cannot_be_written(
 
 
 @pytest.mark.parametrize("one", [True, False])
-async def test_nothing_of_a_login_that_is_over_stays_in_memory_but_that_it_is_over(logins, one):
+async def test_nothing_of_a_login_that_is_over_stays_in_memory(logins, clock, one):
     for _ in range(3):
         cookie = await logins.create("ada", "", "")
         assert logins.cached_login(cookie) is not None
         await (logins.revoke(cookie) if one else logins.revoke_user("ada"))
     assert len(logins._by_cookie) == len(logins._cache) == len(logins._uses) == 0
-    assert len(logins._revoked) == 3
+    assert len(logins._revoked) == 3, "until no read can be under way that began before"
+    clock.advance(1)
+    await logins.purge()
+    assert len(logins._revoked) == len(logins._reads) == len(logins._unwritten) == 0

@@ -158,6 +158,28 @@ def test_memos_do_not_add_up():
         assert len(memos) <= memo.MOST
 
 
+def test_what_is_in_use_is_not_forgotten_for_what_comes_and_goes():
+    memos = Memos()
+    _, made = read(memos, head("X-A: 1"), 2)
+    for n in range(3 * memo.MOST):
+        read(memos, head(host=f"h{n}"), 2)
+        assert read(memos, head("X-A: 1"))[1] is made
+
+
+def test_a_quiet_time_forgets_everything():
+    memos = Memos()
+    _, made = read(memos, head("X-A: 1", "Accept: a"), 2)
+    for now in (0.0, 1.0, memo.FORGET_S - 1):
+        memos.sweep(now)
+        assert read(memos, head("X-A: 1", "Accept: a"))[1] is made
+    memos.sweep(memo.FORGET_S)
+    assert read(memos, head("X-A: 1", "Accept: a"))[1] is made, "it came since the last time"
+    for turn in (2, 3):
+        memos.sweep(turn * memo.FORGET_S)
+    assert len(memos) == len(memos._once) == len(memo._REQUESTS.known) == len(memo._ANSWERS.known) == 0
+    assert read(memos, head("X-A: 1", "Accept: a"))[1] is not made
+
+
 def test_long_heads_are_not_remembered():
     memos = Memos()
     room = memo.LONGEST - len("Host: h\r\nX-A: \r\n\r\n")
