@@ -15,7 +15,7 @@ import pytest
 
 from minihub.auth.model import Principal
 from minihub.errors import StoreError
-from minihub.proxy import front
+from minihub.proxy import front, memo
 from minihub.proxy.dialing import Dialer
 from minihub.proxy.pool import Pool
 from minihub.schedulers.base import Endpoint
@@ -125,6 +125,17 @@ async def test_what_is_sent_ahead_is_answered_in_order(served):
         for target in targets[:-1]:
             assert (await browser.answer()).seen["path"] == target
         assert (await browser.answer()).status == 404
+
+
+async def test_a_quiet_door_remembers_nobodys_heads(served, monkeypatch):
+    async with knock(served) as browser, knock(served) as another:
+        for one in (browser, another):
+            await one.get("/user/alice/x", LOGIN)
+        assert len(served.proxy.memos) == 1
+        monkeypatch.setattr(memo, "FORGET_S", 0.0)
+        monkeypatch.setattr(served.proxy.memos, "_forget_at", 0.0)
+        await until(lambda: not len(served.proxy.memos), 30)
+        assert (await browser.get("/user/alice/x", LOGIN)).status == 200
 
 
 async def test_where_a_post_comes_from_is_looked_at_each_time(served, backend):
