@@ -140,7 +140,8 @@ class AnswerMemos:
 
     def __init__(self, build: Build) -> None:
         self._build = build
-        self._known: Recent[tuple[str, bool, Telling], tuple[ResponseHead, bytes]] = Recent(_MOST_ANSWERS)
+        # A plain table, emptied when it is full: there is one for each server, and it goes with it.
+        self._known: dict[tuple[str, bool, Telling], tuple[ResponseHead, bytes]] = {}
 
     def read(self, head: bytes, method: str, *, unchunked: bool) -> tuple[ResponseHead, bytes]:
         """Read an answer's head and build what goes on of it.
@@ -162,14 +163,16 @@ class AnswerMemos:
         # The status line is telling: no field is called so.
         telling, plain = _ANSWERS.part(lines[:-2])
         key = method, unchunked, telling
-        known = self._known.young.get(key) or self._known.revive(key)
+        known = self._known.get(key)
         if known is None:
             response = parse_response(b"\r\n".join((*telling, b"\r\n")), method)
             if says_what_is_plain(response.fields, _ANSWERS.names):
                 return self._read_whole(head, method, unchunked=unchunked)
             known = response, self._build(response, unchunked)
             if len(known[1]) <= LONGEST:
-                self._known.put(key, known)
+                if len(self._known) >= _MOST_ANSWERS:
+                    self._known.clear()
+                self._known[key] = known
         response, built = known
         return response, built + plain
 

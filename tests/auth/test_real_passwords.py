@@ -63,10 +63,11 @@ async def test_a_right_password_beside_40_wrong_ones(log_in, names):
         await asyncio.sleep(0.3)
         before = len(log_in.checked)
         name, seconds = await log_in("mh-alice")
-        print(f"{names}: {seconds:.3f} s")
+        ahead = log_in.checked[before:].index(PASSWORD)
+        print(f"{names}: {seconds:.3f} s, behind {ahead} of {40 - before} wrong ones")
         assert name == "mh-alice"
-        # The promise is 0.5 s, on a machine of its own (scripts/bench); in a queue it would be far behind.
-        assert PASSWORD in log_in.checked[before : before + 3]
+        # The promise is 0.5 s, on a machine of its own (scripts/bench); in a queue it would be behind all of them.
+        assert ahead < 10
     results = await asyncio.gather(*wrong, return_exceptions=True)
     assert {type(result) for result in results} == {BadCredentials}
 
