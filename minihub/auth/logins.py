@@ -67,7 +67,7 @@ class LoginSessions:
         self._reads: dict[object, float] = {}
         # Keys that nobody has: a browser's old tabs keep asking with theirs.
         self._unknown: Lru[bool] = Lru(2_000)
-        # Those of them that the store still holds, because it could not be written.
+        # Revoked keys that the store still holds, because it could not be written.
         self._unwritten: set[str] = set()
         self._uses: dict[str, float] = {}
         self._listeners: list[Revoked] = []
