@@ -55,7 +55,7 @@ async def read_trip(site: Site, started: Started, submitted: float) -> Trip:
 
 async def read_hub_trip(hub: Hub, started: Started) -> Trip:
     """The same; when sbatch had answered stands in the hub's log."""
-    pattern = rf" {started.user}: SUBMITTING -> \w+ job={started.job_id}$"
+    pattern = rf" {started.user}: SUBMITTING -> \w+ job={started.job_id}( |$)"
     return await read_trip(hub.site, started, await wait_until(lambda: hub.log_time(pattern)))
 
 
