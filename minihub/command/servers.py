@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import time
 from typing import Any
 
 from minihub.clock import SystemClock
@@ -154,9 +153,10 @@ async def stop(hub: Link, options: argparse.Namespace) -> int:
 
 async def _outlast(hub: Link, names: list[str], wait_s: float) -> list[str]:
     """Those of `names` whose servers still live after `wait_s` seconds; returns as soon as none does."""
-    ends = time.monotonic() + wait_s
+    clock = SystemClock()
+    ends = clock.monotonic() + wait_s
     left = [name for name in names if await _living(hub, name)]
-    while left and time.monotonic() < ends:
+    while left and clock.monotonic() < ends:
         await asyncio.sleep(min(LOOK_EVERY_S, wait_s))
         left = [name for name in left if await _living(hub, name)]
     note(f"ended: {len(names) - len(left)} of {len(names)}")

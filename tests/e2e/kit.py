@@ -129,6 +129,10 @@ class Hub:
         return self.directory / "minihub.toml"
 
     @property
+    def store(self) -> Path:
+        return Path(self.settings["hub"]["state_dir"]) / "minihub.sqlite"
+
+    @property
     def id(self) -> str:
         """Part of every job's name; "" before the first start."""
         file = self.directory / "state" / "hub_id"

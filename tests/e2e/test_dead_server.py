@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
+import contextlib
 import re
+import sqlite3
 
 import pytest
 from playwright.async_api import expect
 
 from tests.e2e.browsing import log_in, take
-from tests.e2e.kit import fresh_home, jobs, person, slurm, visitor
+from tests.e2e.kit import fresh_home, jobs, person, slurm, until, visitor
 
 pytestmark = [pytest.mark.cluster, pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
 
@@ -106,13 +107,20 @@ async def test_a_login_that_ends_while_lab_is_open_leads_back(make_hub, page, pa
         assert job.state == "RUNNING", "the server never noticed"
 
 
+def logins_in_store(hub):
+    with contextlib.closing(sqlite3.connect(f"file:{hub.store}?mode=ro", uri=True)) as store:
+        return store.execute("SELECT key FROM login_sessions").fetchall()
+
+
 async def test_an_idle_login_ends(make_hub, passwords):
     with make_hub(auth={"idle_lifetime_s": 5}) as hub:
         hub.start()
         async with visitor(hub, "alice") as alice:
             await alice.log_in(passwords["alice"])
             assert (await alice.get("/hub/home", allow_redirects=False))[0] == 200
-            await asyncio.sleep(6)
+            assert len(logins_in_store(hub)) == 1
+            # Not by asking with it: that would be a use.
+            await until(lambda: not logins_in_store(hub), "the login is over")
             async with alice.client.get(f"{hub.url}/hub/home", allow_redirects=False) as answer:
                 assert answer.status in (302, 303)
                 assert answer.headers["Location"].startswith("/hub/login?next=%2Fhub%2Fhome")

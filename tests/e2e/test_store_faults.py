@@ -36,13 +36,9 @@ def hub(make_hub) -> Iterator[Hub]:
             slurm("umount", "--lazy", str(state))
 
 
-def store_of(hub: Hub) -> Path:
-    return Path(hub.settings["hub"]["state_dir"]) / "minihub.sqlite"
-
-
 @contextlib.contextmanager
 def full(hub: Hub) -> Iterator[None]:
-    filler = store_of(hub).with_name("filler")
+    filler = hub.store.with_name("filler")
     with filler.open("wb", buffering=0) as file, contextlib.suppress(OSError):
         while True:
             # In small pieces, so that nothing is left.
@@ -55,7 +51,7 @@ def full(hub: Hub) -> Iterator[None]:
 
 @contextlib.contextmanager
 def locked(hub: Hub) -> Iterator[None]:
-    other = sqlite3.connect(store_of(hub), isolation_level=None)
+    other = sqlite3.connect(hub.store, isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
     try:
         yield
@@ -66,20 +62,20 @@ def locked(hub: Hub) -> Iterator[None]:
 
 @contextlib.contextmanager
 def moved(hub: Hub) -> Iterator[None]:
-    aside = store_of(hub).with_name("moved")
-    store_of(hub).rename(aside)
+    aside = hub.store.with_name("moved")
+    hub.store.rename(aside)
     try:
         yield
     finally:
-        aside.rename(store_of(hub))
+        aside.rename(hub.store)
 
 
 @contextlib.contextmanager
 def damaged(hub: Hub) -> Iterator[None]:
-    with contextlib.closing(sqlite3.connect(store_of(hub))) as other:
+    with contextlib.closing(sqlite3.connect(hub.store)) as other:
         other.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-    good = store_of(hub).read_bytes()
-    with store_of(hub).open("r+b") as file:
+    good = hub.store.read_bytes()
+    with hub.store.open("r+b") as file:
         file.seek(4096)
         file.write(b"\xff" * (len(good) - 4096))
         try:
@@ -168,7 +164,7 @@ async def test_nothing_new_is_begun_all_else_goes_on_and_nothing_is_lost(hub, pa
 
 async def test_serve_leaves_a_newer_or_damaged_store_alone(hub):
     hub.end()
-    store = store_of(hub)
+    store = hub.store
     good = store.with_name("good")
     shutil.copy2(store, good)
 

@@ -490,15 +490,18 @@ def test_the_comment_alone(launch, somebody):
 
 
 def test_no_comment_where_the_hub_took_the_report(launch, somebody, monkeypatch):
-    # On a busy machine one second may not be enough for the report.
+    # On a busy machine one second may not be enough for the report; and that none is written is told when it is decided.
     text = launcher.source("launch.py")
-    assert "PULL_AFTER_S = 1.0" in text
-    patient = text.replace("PULL_AFTER_S = 1.0", "PULL_AFTER_S = 4.0")
+    told = text.replace("PULL_AFTER_S = 1.0", "PULL_AFTER_S = 60.0").replace(
+        "        if self.push_taken:\n", "        if self.push_taken:\n            say('no comment')\n"
+    )
+    assert (told.count("= 60.0"), told.count("say('no comment')")) == (1, 1)
     real = launcher.source
-    monkeypatch.setattr(launcher, "source", lambda name: patient if name == "launch.py" else real(name))
+    monkeypatch.setattr(launcher, "source", lambda name: told if name == "launch.py" else real(name))
     log = fake_scontrol(somebody)
-    launch(comment_report=True).wait_ready()
-    time.sleep(4.5)
+    job = launch(comment_report=True).wait_ready()
+    wait_until(lambda: "no comment" in job.log)
+    assert job.stop() == 0
     assert not log.exists()
 
 
